@@ -12,6 +12,7 @@ EvergreenError
 │   ├── TrainingError  training cannot start or has diverged
 │   └── ParityError    the exported model does not answer as the trained one does
 ├── EvidenceError      a report that a later step needs is missing or malformed
+├── RejectedError      the gate says REJECT, and params.yaml asks for the pipeline to end there
 └── PipelineError      a stage of the pipeline failed, or the pipeline cannot run here
 
 A message says what is wrong, where, and what to do next. The command line and the stages print the message alone;
@@ -65,6 +66,10 @@ class ParityError(ModelError):
 
 class EvidenceError(EvergreenError):
     """A report that a later step needs is missing or malformed."""
+
+
+class RejectedError(EvergreenError):
+    """The gate says REJECT, and params.yaml asks for the pipeline to end there."""
 
 
 class PipelineError(EvergreenError):
