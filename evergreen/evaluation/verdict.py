@@ -1,0 +1,149 @@
+"""From reports to one verdict: PROMOTE, HOLD or REJECT, with a sentence for each rule that a product owner understands.
+
+Bounds and failures are given (params.yaml, section `gate`); rules.py says where each rule finds its figure. Evidence that
+is absent, null, not a number or out of its range fails closed: the rule counts as failed. Knows nothing of files, stages
+or how a verdict is shown.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evergreen.config import Rules
+from evergreen.errors import EvidenceError
+from evergreen.evaluation.rules import CHECKS, Check
+
+Report = Mapping[str, Any]
+_NO_EVIDENCE = {"fail": "", "missing": " (no evidence)"}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured value, and its interval where the report gives one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+def judge(*, rules: Rules, metrics: Report, audit: Report, compression: Report, latency: Report) -> dict[str, Any]:
+    """Return the verdict on a model.
+
+    REJECT where a rule whose failure is `reject` fails or lacks its evidence; else HOLD where one whose failure is `hold`
+    does, or where no rule is on; else PROMOTE. The result holds `verdict`, `model_version`, `summary` (one sentence) and
+    `rules`, each with `rule`, `title`, `value`, `interval`, `bound`, `side` (at least, at most), `strict` (the bound itself
+    fails), `unit`, `outcome` (pass, fail, missing, off), `failure` (hold, reject; null for a rule that is off) and `because`.
+    """
+    reports = {"metrics": metrics, "audit": audit, "compression": compression, "latency": latency}
+    judged = [_apply(check, getattr(rules, check.rule), reports) for check in CHECKS]
+    verdict = _verdict(judged)
+    return {"verdict": verdict, "model_version": _version(metrics, audit), "summary": _summary(verdict, judged), "rules": judged}
+
+
+def _verdict(judged: list[dict[str, Any]]) -> str:
+    failures = {rule["failure"] for rule in judged if rule["outcome"] in {"fail", "missing"}}
+    if "reject" in failures:
+        return "REJECT"
+    return "HOLD" if failures or all(rule["outcome"] == "off" for rule in judged) else "PROMOTE"
+
+
+def _version(*reports: Report) -> str | None:
+    """Return the model version that the first report to name one names."""
+    named = (report.get("model_version") for report in reports if isinstance(report, Mapping))
+    return next((version for version in named if isinstance(version, str)), None)
+
+
+def _summary(verdict: str, judged: list[dict[str, Any]]) -> str:
+    on = [rule for rule in judged if rule["outcome"] != "off"]
+    if not on:
+        return "HOLD: every rule of the gate is switched off, so nothing speaks for this model."
+    broken = [rule["title"].lower() + _NO_EVIDENCE[rule["outcome"]] for rule in on if rule["outcome"] != "pass"]
+    if not broken:
+        return f"PROMOTE: the model keeps {'the one rule that is' if len(on) == 1 else f'all {len(on)} rules that are'} on."
+    return f"{verdict}: {len(broken)} of {len(on)} rules {'is' if len(broken) == 1 else 'are'} not kept: {', '.join(broken)}."
+
+
+def _apply(check: Check, setting: Any, reports: Mapping[str, Report]) -> dict[str, Any]:
+    """Return one rule's entry of the verdict."""
+    entry: dict[str, Any] = {"rule": check.rule, "title": check.title, "value": None, "interval": None, "bound": None}
+    entry |= {"side": check.side, "strict": check.strict, "unit": check.unit, "outcome": "off", "failure": None}
+    if setting is None:
+        return entry | {"because": f"Switched off: gate.rules.{check.rule} is null in params.yaml, so this was not judged."}
+    bound = float(getattr(setting, check.bound))
+    entry |= {"bound": bound, "failure": setting.failure}
+    try:
+        figure = _figure(check, reports)
+    except EvidenceError as fault:
+        because = f"No evidence, which counts as a failure: {fault}. To go on, {check.remedy}; gate.rules.{check.rule}: null does without."
+        return entry | {"outcome": "missing", "because": because}
+    kept = _kept(check, figure, bound)
+    interval = None if figure.low is None else [figure.low, figure.high]
+    because = _because(check, figure, bound, kept) + _who(check, reports)
+    return entry | {"value": figure.value, "interval": interval, "outcome": "pass" if kept else "fail", "because": because}
+
+
+def _kept(check: Check, figure: Figure, bound: float) -> bool:
+    judged: float = getattr(figure, check.judges)
+    if check.strict and judged == bound:
+        return False
+    return judged >= bound if check.side == "at least" else judged <= bound
+
+
+def _figure(check: Check, reports: Mapping[str, Report]) -> Figure:
+    """Return a rule's figure in the rule's unit; raise EvidenceError saying what is wrong with the evidence."""
+    found = _find(check.place, reports)
+    name = ".".join(check.place)
+    if not isinstance(found, Mapping):
+        if check.judges != "value":
+            raise EvidenceError(f"{name} has no interval, and this rule judges the interval")
+        return Figure(_number(check, found, name))
+    value, low, high = (_number(check, found.get(end), f"{name}.{end}") for end in ("value", "low", "high"))
+    if low > high:
+        raise EvidenceError(f"the interval of {name} runs from {low:g} down to {high:g}")
+    return Figure(value, low, high)
+
+
+def _find(place: tuple[str, ...], reports: Mapping[str, Report]) -> Any:
+    """Follow a place through the reports; a report that has nothing there may say why in its `reason`."""
+    found: Any = reports
+    for depth, key in enumerate(place, start=1):
+        if not isinstance(found, Mapping):
+            raise EvidenceError(f"{'.'.join(place[: depth - 1])} is {found!r:.40}, not an object")
+        if found.get(key) is None:
+            raise EvidenceError(str(found.get("reason") or f"{'.'.join(place[:depth])} is absent"))
+        found = found[key]
+    return found
+
+
+def _number(check: Check, found: Any, name: str) -> float:
+    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+        raise EvidenceError(f"{name} is {'absent' if found is None else f'{found!r:.40}, not a number'}")
+    if not check.least <= found <= check.most:
+        raise EvidenceError(f"{name} is {found:g}, which it cannot be (it lies between {check.least:g} and {check.most:g})")
+    return float(found) * check.scale
+
+
+def _because(check: Check, figure: Figure, bound: float, kept: bool) -> str:
+    """Return the sentence of a rule that has its evidence."""
+    said = f"{check.subject[0].upper()}{check.subject[1:]} is {_show(figure.value, check.unit)}"
+    if figure.low is not None and figure.high is not None:
+        said += f" (interval {_show(figure.low)} to {_show(figure.high)})"
+    judged = {"value": "it", "low": "the interval's lower end", "high": "the interval's upper end"}[check.judges]
+    asked = f"{'more than' if check.strict else check.side} {_show(bound, check.unit)}"
+    said += f"; {judged} must be {asked}, and {'is' if kept else 'is not'}."
+    if check.rule == "beats_baseline" and figure.low is not None and figure.high is not None:
+        said += f" With this many test rows a lead is known to within {(figure.high - figure.low) / 2:.3f} either way."
+    return said
+
+
+def _who(check: Check, reports: Mapping[str, Report]) -> str:
+    """Return which groups an audit's figure speaks of."""
+    found = reports.get(check.place[0], {}).get(check.place[1], {}) if check.place[0] == "audit" else {}
+    names = [str(found[key]) for key in ("group", "lowest", "highest") if isinstance(found.get(key), str)]
+    return f" Of {found.get('column', 'the groups')}: {' against '.join(names)}." if names else ""
+
+
+def _show(value: float, unit: str = "") -> str:
+    """Return a number as a person reads it: three decimals for shares, one for megabytes and milliseconds."""
+    return f"{value:,.1f} {unit}" if unit in {"MB", "ms"} else f"{value:.3f}"

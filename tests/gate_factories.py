@@ -1,0 +1,67 @@
+"""Rules and reports for the tests of the gate: a model that keeps every rule, to be spoilt one figure at a time."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from evergreen.config import Rules
+from evergreen.reports import write_report
+
+RULES: dict[str, Any] = {
+    "beats_baseline": {"min_lead": 0.0, "failure": "reject"},
+    "macro_f1": {"min_value": 0.75, "failure": "reject"},
+    "worst_group": {"min_value": 0.70, "failure": "hold"},
+    "fairness_gap": {"max_upper": 0.20, "failure": "hold"},
+    "calibration": {"max_value": 0.10, "failure": "hold"},
+    "parity": {"min_agreement": 0.98, "failure": "reject"},
+    "size": {"max_megabytes": 500, "failure": "hold"},
+    "latency": {"max_p95_milliseconds": 250, "failure": "hold"},
+}
+
+
+def rules(**changes: Any) -> Rules:
+    """Return the gate's rules; `rules(size=None)` switches one off."""
+    return Rules.model_validate(RULES | changes)
+
+
+def measured(value: float, low: float, high: float) -> dict[str, float]:
+    return {"value": value, "low": low, "high": high}
+
+
+def good_reports() -> dict[str, dict[str, Any]]:
+    """Return the reports of a model that keeps every rule of RULES."""
+    return {
+        "metrics": {
+            "rows": 375,
+            "model_version": "0123456789ab",
+            "macro_f1": measured(0.86, 0.82, 0.89),
+            "ece": measured(0.03, 0.02, 0.06),
+            "lead": {"macro_f1": measured(0.05, 0.02, 0.08)},
+        },
+        "audit": {
+            "worst_group": {"column": "first_language", "group": "other", "rows": 90, "accuracy": measured(0.82, 0.74, 0.89)},
+            "largest_gap": {"column": "first_language", "lowest": "other", "highest": "english", "difference": measured(0.06, 0.0, 0.15)},
+            "reason": None,
+        },
+        "compression": {"bytes": 91_000_000, "label_agreement": 1.0},
+        "latency": {"p95_milliseconds": 12.5},
+    }
+
+
+def spoilt(place: str, value: Any) -> dict[str, dict[str, Any]]:
+    """Return the good reports with one figure replaced: `spoilt("metrics.ece.value", 0.3)`."""
+    reports = copy.deepcopy(good_reports())
+    *path, last = place.split(".")
+    found: Any = reports
+    for key in path:
+        found = found[key]
+    found[last] = value
+    return reports
+
+
+def write_reports(folder: Path, reports: dict[str, dict[str, Any]]) -> dict[str, Path]:
+    """Write each report as `<name>.json` into the folder; return the paths by name."""
+    paths = {name: folder / f"{name}.json" for name in reports}
+    for name, content in reports.items():
+        write_report(content, paths[name])
+    return paths

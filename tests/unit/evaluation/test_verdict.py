@@ -1,0 +1,125 @@
+import math
+
+import pytest
+
+from evergreen.config import Rules
+from evergreen.evaluation.rules import CHECKS
+from evergreen.evaluation.verdict import judge
+from tests.gate_factories import RULES, good_reports, rules, spoilt
+
+WORSE = {
+    "beats_baseline": ("metrics.lead.macro_f1.low", -0.01),
+    "macro_f1": ("metrics.macro_f1.value", 0.74),
+    "worst_group": ("audit.worst_group.accuracy.value", 0.69),
+    "fairness_gap": ("audit.largest_gap.difference.high", 0.21),
+    "calibration": ("metrics.ece.value", 0.11),
+    "parity": ("compression.label_agreement", 0.97),
+    "size": ("compression.bytes", 500_000_001),
+    "latency": ("latency.p95_milliseconds", 250.1),
+}
+
+
+def outcome(verdict: dict, rule: str) -> dict:
+    return next(entry for entry in verdict["rules"] if entry["rule"] == rule)
+
+
+def test_every_rule_of_the_schema_is_judged() -> None:
+    assert {check.rule for check in CHECKS} == set(Rules.model_fields) == set(WORSE)
+
+
+def test_a_model_that_keeps_every_rule_is_promoted() -> None:
+    verdict = judge(rules=rules(), **good_reports())
+    assert verdict["verdict"] == "PROMOTE"
+    assert verdict["model_version"] == "0123456789ab"
+    assert {entry["outcome"] for entry in verdict["rules"]} == {"pass"}
+    assert verdict["summary"] == "PROMOTE: the model keeps all 8 rules that are on."
+
+
+@pytest.mark.parametrize("rule", sorted(WORSE))
+@pytest.mark.parametrize("failure", ["hold", "reject"])
+def test_one_broken_rule_has_the_consequence_params_give_it(rule: str, failure: str) -> None:
+    verdict = judge(rules=rules(**{rule: RULES[rule] | {"failure": failure}}), **spoilt(*WORSE[rule]))
+    assert verdict["verdict"] == failure.upper()
+    assert [entry["rule"] for entry in verdict["rules"] if entry["outcome"] == "fail"] == [rule]
+    assert outcome(verdict, rule)["failure"] == failure
+    assert "and is not." in outcome(verdict, rule)["because"]
+
+
+def test_reject_beats_hold() -> None:
+    reports = spoilt("metrics.macro_f1.value", 0.5)
+    reports["latency"]["p95_milliseconds"] = 9999.0
+    assert judge(rules=rules(), **reports)["verdict"] == "REJECT"
+
+
+@pytest.mark.parametrize(("rule", "place", "bound"), [
+    ("macro_f1", "metrics.macro_f1.value", 0.75),
+    ("fairness_gap", "audit.largest_gap.difference.high", 0.20),
+    ("size", "compression.bytes", 500_000_000),
+])  # fmt: skip
+def test_a_figure_at_its_bound_keeps_the_rule(rule: str, place: str, bound: float) -> None:
+    assert outcome(judge(rules=rules(), **spoilt(place, bound)), rule)["outcome"] == "pass"
+
+
+def test_a_lead_of_exactly_nothing_is_no_lead() -> None:
+    verdict = judge(rules=rules(), **spoilt("metrics.lead.macro_f1", {"value": 0.0, "low": 0.0, "high": 0.0}))
+    assert outcome(verdict, "beats_baseline")["outcome"] == "fail"
+
+
+def test_the_lower_end_is_judged_not_the_point() -> None:
+    verdict = judge(rules=rules(), **spoilt("metrics.lead.macro_f1", {"value": 0.05, "low": -0.02, "high": 0.12}))
+    entry = outcome(verdict, "beats_baseline")
+    assert (entry["outcome"], entry["value"], entry["interval"]) == ("fail", 0.05, [-0.02, 0.12])
+    assert "known to within 0.070 either way" in entry["because"]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.rule)
+@pytest.mark.parametrize(
+    "broken", [None, math.nan, math.inf, "0.9", True, [], {}, {"value": 0.5}, {"value": math.nan, "low": 0.1, "high": 0.2}, -7.0]
+)
+def test_broken_evidence_fails_closed(check, broken) -> None:
+    verdict = judge(rules=rules(), **spoilt(".".join(check.place), broken))
+    entry = outcome(verdict, check.rule)
+    assert (entry["outcome"], entry["value"], entry["interval"]) == ("missing", None, None)
+    assert verdict["verdict"] == RULES[check.rule]["failure"].upper()
+    assert "No evidence, which counts as a failure" in entry["because"]
+
+
+@pytest.mark.parametrize("report", ["metrics", "audit", "compression", "latency"])
+@pytest.mark.parametrize("content", [{}, None, [], "lost", {"macro_f1": [], "lead": 3, "worst_group": "x", "largest_gap": 1, "bytes": {}}])
+def test_a_report_that_is_not_one_never_promotes(report: str, content) -> None:
+    verdict = judge(rules=rules(), **(good_reports() | {report: content}))
+    assert verdict["verdict"] != "PROMOTE"
+    wanting = {check.rule for check in CHECKS if check.place[0] == report}
+    assert {entry["rule"] for entry in verdict["rules"] if entry["outcome"] == "missing"} == wanting
+
+
+def test_an_inverted_interval_is_no_evidence() -> None:
+    verdict = judge(rules=rules(), **spoilt("metrics.ece", {"value": 0.03, "low": 0.06, "high": 0.02}))
+    assert outcome(verdict, "calibration")["outcome"] == "missing"
+
+
+def test_the_audits_own_reason_is_passed_on() -> None:
+    reports = good_reports() | {"audit": {"worst_group": None, "largest_gap": None, "reason": "no group has 30 rows"}}
+    verdict = judge(rules=rules(), **reports)
+    assert verdict["verdict"] == "HOLD"
+    assert "no group has 30 rows" in outcome(verdict, "worst_group")["because"]
+    assert "worst group's accuracy (no evidence)" in verdict["summary"]
+
+
+def test_a_rule_that_is_off_is_recorded_and_judges_nothing() -> None:
+    verdict = judge(rules=rules(size=None), **spoilt("compression.bytes", 10**12))
+    entry = outcome(verdict, "size")
+    assert verdict["verdict"] == "PROMOTE"
+    assert (entry["outcome"], entry["bound"], entry["failure"]) == ("off", None, None)
+    assert "gate.rules.size is null" in entry["because"]
+
+
+def test_with_every_rule_off_nothing_is_promoted() -> None:
+    verdict = judge(rules=Rules.model_validate(dict.fromkeys(RULES)), **good_reports())
+    assert verdict["verdict"] == "HOLD"
+
+
+def test_sentences_name_the_groups_and_the_units() -> None:
+    verdict = judge(rules=rules(), **good_reports())
+    assert "Of first_language: other against english." in outcome(verdict, "fairness_gap")["because"]
+    assert "is 91.0 MB; it must be at most 500.0 MB, and is." in outcome(verdict, "size")["because"]
