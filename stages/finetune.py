@@ -1,0 +1,168 @@
+"""Backbone + train split -> classifier: safetensors, configuration and tokenizer, with its history."""
+
+import csv
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+
+from evergreen.config import Finetune, Params
+from evergreen.data.records import read_table
+from evergreen.errors import TrainingError
+from evergreen.model import backbone, environment
+from evergreen.model.training import Encoded, Trained, Training
+from evergreen.reports import write_report
+from stages._progress import progress
+from stages._run import home, main, say
+
+NOT_IN_FINGERPRINT = {"checkpoint_steps", "tensorboard"}  # neither changes a weight
+
+
+def finetune(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) -> None:
+    """Train on `splits`, watch the validation split, write `model`, `report` and `curve`."""
+    settings = params.finetune
+    environment.fix(threads=settings.threads, seed=settings.seed)
+    tables = {name: read_table(inputs.splits / f"{name}.parquet", columns=["text", "label"]) for name in ("train", "validation")}
+    labels = _labels(tables)
+    source = settings.backbone
+    found = backbone.find(source.source, revision=source.revision, expected=source.sha256, allow_download=source.allow_download)
+    say(f"backbone {source.source} from {found.place}, weights verified ({found.weights_sha256[:12]})")
+    tokenizer = backbone.load_tokenizer(found.folder)
+    model = backbone.load_model(found, labels=labels, source=source.source)
+    device = environment.device(settings.device)
+    precision = environment.precision(settings.precision, device)
+    identity = _identity(settings, found, inputs.splits, precision, environment.describe(device))
+    place = home() / "checkpoints" / identity["fingerprint"]
+    encoded = {name: _encode(table, tokenizer, labels, settings.max_tokens) for name, table in tables.items()}
+    with progress("training") as step, _logger(settings, identity["fingerprint"]) as log:
+        training = Training(
+            model.to(device),
+            train=encoded["train"],
+            validation=encoded["validation"],
+            settings=settings,
+            precision=precision,
+            checkpoints=place,
+            on_step=lambda done, total, epoch, loss: step(done, total, f"epoch {epoch} · loss {loss:.3f}"),
+            log=log,
+        )
+        _announce(training, precision, device.type, settings.threads)
+        trained = training.run()
+    model.to("cpu").save_pretrained(outputs.model)
+    tokenizer.save_pretrained(outputs.model)
+    write_report(_report(params, found, training, trained, labels, identity, outputs.model), outputs.report)
+    _write_curve(trained.history, outputs.curve)
+    shutil.rmtree(place, ignore_errors=True)
+    last = trained.history[trained.best_epoch - 1]
+    say(f"kept epoch {trained.best_epoch} of {len(trained.history)}: validation loss {last['validation_loss']:.3f}, "
+        f"accuracy {last['validation_accuracy']:.1%}")  # fmt: skip
+
+
+def _labels(tables: dict[str, pd.DataFrame]) -> list[str]:
+    labels = sorted(tables["train"]["label"].unique())
+    strangers = sorted(set(tables["validation"]["label"]) - set(labels))
+    if strangers:
+        raise TrainingError(
+            f"the validation split has labels that the train split lacks: {', '.join(strangers)}; run `dvc repro split` again"
+        )
+    if len(labels) < 2:
+        raise TrainingError(f"the train split has {len(labels)} label; a classifier needs at least two")
+    return labels
+
+
+def _encode(table: pd.DataFrame, tokenizer: Any, labels: list[str], max_tokens: int) -> Encoded:
+    index = {label: place for place, label in enumerate(labels)}
+    rows = tokenizer(table["text"].tolist(), truncation=True, max_length=max_tokens)["input_ids"]
+    return Encoded(rows, [index[label] for label in table["label"]])
+
+
+def _identity(settings: Finetune, found: backbone.Found, splits: Path, precision: str, machine: dict[str, Any]) -> dict[str, Any]:
+    """Return the recorded tuple that decides the weights' bytes, and its fingerprint."""
+    code = sorted(Path(backbone.__file__).parent.glob("*.py"))
+    tuple_ = {
+        "data_sha256": _digest([splits / "train.parquet", splits / "validation.parquet"]),
+        "backbone_sha256": found.weights_sha256,
+        "dependencies_sha256": _digest([Path("constraints.txt")]),
+        "code_sha256": _digest(code),
+        "params": settings.model_dump(mode="json", exclude=NOT_IN_FINGERPRINT),
+        "precision": precision,
+        **machine,
+    }
+    return {"fingerprint": sha256(repr(sorted(tuple_.items())).encode()).hexdigest()[:16], **tuple_}
+
+
+def _digest(paths: list[Path]) -> str:
+    return sha256("".join(backbone.file_sha256(path) for path in paths).encode()).hexdigest()
+
+
+@contextmanager
+def _logger(settings: Finetune, name: str) -> Iterator[Any]:
+    """Give a function that takes (name, value, step): TensorBoard's where it is asked for, else one that does nothing."""
+    if not settings.tensorboard:
+        yield lambda *_: None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise TrainingError(
+            "finetune.tensorboard is true, but TensorBoard is not installed; `pip install -c constraints.txt .[tensorboard]`"
+        ) from None
+    folder = home() / "tensorboard" / name
+    say(f"TensorBoard files in {folder}; watch them with `tensorboard --logdir {folder.parent}`")
+    with SummaryWriter(folder) as writer:
+        yield writer.add_scalar
+
+
+def _announce(training: Training, precision: str, device: str, threads: int) -> None:
+    where = f"{threads} CPU threads" if device == "cpu" else "CUDA"
+    batches = "without padding" if training.packed else "padded (this backbone does not take an unpadded stream)"
+    say(f"{len(training.train.rows):,} rows, up to {training.settings.epochs} epochs of {training.steps_per_epoch:,} steps · "
+        f"{precision} on {where} · batches {batches}")  # fmt: skip
+
+
+def _report(
+    params: Params, found: backbone.Found, training: Training, trained: Trained, labels: list[str], identity: dict[str, Any], folder: Path
+) -> dict[str, Any]:
+    settings = params.finetune
+    if trained.resumed_from:
+        say(f"went on from the checkpoint at step {trained.resumed_from:,}")
+    return {
+        "backbone": {
+            "source": settings.backbone.source,
+            "revision": settings.backbone.revision,
+            "sha256": found.weights_sha256,
+            "model_type": found.model_type,
+            "parameters": sum(parameter.numel() for parameter in training.model.parameters()),
+        },
+        "mode": settings.mode,
+        "labels": labels,
+        "rows": len(training.train.rows),
+        "validation_rows": len(training.validation.rows),
+        "epochs_run": len(trained.history),
+        "best_epoch": trained.best_epoch,
+        "steps": trained.steps,
+        "tokens": trained.tokens,
+        "packed": trained.packed,
+        "precision": identity["precision"],
+        "device": training.model.device.type if identity["gpu"] is None else identity["gpu"],
+        "threads": settings.threads,
+        "seed": settings.seed,
+        "weights_sha256": backbone.file_sha256(folder / backbone.WEIGHTS),
+        "tuple": identity,
+        "history": trained.history,
+    }
+
+
+def _write_curve(history: list[dict[str, float]], path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(history[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)
+
+
+if __name__ == "__main__":
+    main(finetune)
