@@ -1,0 +1,153 @@
+"""Whether the model treats groups alike: accuracy, selection and error rates of each group and class, and their gaps.
+
+Points come from fairlearn's MetricFrame, intervals from our own bootstrap (fairlearn's takes minutes where this takes
+seconds; a test holds the two to the same figures). fairlearn reads rates off binary labels and is silently wrong on
+several classes, so every class is asked as its own yes-or-no question.
+
+Read gaps with care. The gap between the best and the worst of several groups is above 0 by chance alone, the more so the
+smaller and the more numerous the groups; on resamples it is larger still. The interval of a gap is therefore shifted
+upwards: its upper end errs on the safe side, and a lower end above 0 is no proof of unequal treatment.
+Source: Weerts et al., Fairlearn, JMLR 2023; Hardt, Price and Srebro, Equality of Opportunity, NIPS 2016.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, true_positive_rate
+from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score
+
+from evergreen.data.records import MISSING_GROUP
+from evergreen.evaluation import metrics
+from evergreen.evaluation.intervals import Floats, Integers, Interval, bootstrap, cluster_codes, interval
+
+MIN_RATE_ROWS = 10  # rows that a rate must rest on: a true positive rate needs as many rows of its class in the group
+RATES = ("selection_rate", "true_positive_rate", "false_positive_rate")
+CROSS = " x "
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is audited: `actual` and `predicted` (n,) as positions in `labels`, and the customers that rows belong to."""
+
+    labels: tuple[str, ...]
+    actual: Integers
+    predicted: Integers
+    clusters: Integers | None
+
+    @classmethod
+    def of(cls, table: pd.DataFrame) -> "Subject":
+        """Return the subject that a table of predictions holds."""
+        labels = tuple(sorted({*table["label"], *table["prediction"]}))
+        clusters = cluster_codes(table["customer"].tolist()) if "customer" in table.columns else None
+        actual, predicted = (metrics.label_codes(table[name].tolist(), labels) for name in ("label", "prediction"))
+        return cls(labels, actual, predicted, clusters)
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Rows sorted into groups: `codes` (n,) are positions in `names`."""
+
+    title: str
+    names: tuple[str, ...]
+    codes: Integers
+
+    @classmethod
+    def of(cls, title: str, values: Sequence[object]) -> "Grouping":
+        """Return the grouping of a column; a missing value is a group of its own."""
+        named = [MISSING_GROUP if pd.isna(value) else str(value) for value in values]  # type: ignore[call-overload]
+        names = tuple(sorted(set(named)))
+        return cls(title, names, metrics.label_codes(named, names))
+
+    @property
+    def rows(self) -> Integers:
+        """Rows of each group, (G,)."""
+        return np.bincount(self.codes, minlength=len(self.names))
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Accuracy (G,) and rates (3, G, C) of G groups in the order of RATES, and the same on B resamples."""
+
+    accuracy: Floats
+    rates: Floats
+    accuracy_draws: Floats
+    rate_draws: Floats
+    level: float
+
+
+def cross(one: Grouping, other: Grouping) -> Grouping:
+    """Return the crossings of two groupings that have rows: `18-34 x other`."""
+    pairs = zip(one.codes.tolist(), other.codes.tolist(), strict=True)
+    return Grouping.of(one.title + CROSS + other.title, [one.names[i] + CROSS + other.names[j] for i, j in pairs])
+
+
+def sample(subject: Subject, grouping: Grouping, *, resamples: int, level: float, seed: int) -> Sampled:
+    """Return accuracy and rates of each group: points from MetricFrame, draws from our bootstrap."""
+    places = [np.flatnonzero(grouping.codes == code) for code in range(len(grouping.names))]
+    statistics = {
+        "accuracy": lambda weights: np.stack([_accuracy(subject, rows, weights[:, rows]) for rows in places], axis=1),
+        "rates": lambda weights: np.stack([class_rates(subject, rows, weights[:, rows]) for rows in places], axis=2),
+    }
+    result = bootstrap(statistics, rows=len(subject.actual), resamples=resamples, level=level, seed=seed, clusters=subject.clusters)
+    return Sampled(*metric_frame(subject, grouping), result.draws["accuracy"], result.draws["rates"], level)
+
+
+def metric_frame(subject: Subject, grouping: Grouping) -> tuple[Floats, Floats]:
+    """Return accuracy (G,) and rates (3, G, C) as fairlearn counts them."""
+    names = np.array(grouping.names, object)[grouping.codes]
+    accuracy = MetricFrame(metrics=accuracy_score, y_true=subject.actual, y_pred=subject.predicted, sensitive_features=names)
+    counted = {"selection_rate": selection_rate, "true_positive_rate": true_positive_rate, "false_positive_rate": false_positive_rate}
+    rates = np.empty((len(RATES), len(grouping.names), len(subject.labels)))
+    for code in range(len(subject.labels)):
+        truth_N, answer_N = (codes == code for codes in (subject.actual, subject.predicted))
+        frame = MetricFrame(metrics=counted, y_true=truth_N, y_pred=answer_N, sensitive_features=names).by_group
+        rates[:, :, code] = frame.loc[list(grouping.names), list(RATES)].to_numpy(float).T
+    return accuracy.by_group.loc[list(grouping.names)].to_numpy(float), rates
+
+
+def class_rates(subject: Subject, rows_R: Integers, weights_BR: Floats) -> Floats:
+    """Return selection, true positive and false positive rate (B, 3, C) of some rows under weights (B, r).
+
+    selection = answers of the class / rows; true positive = right answers / rows of the class; false positive = wrong
+    answers of the class / rows of other classes. All 0 to 1; NaN without rows to count.
+    """
+    size = len(subject.labels)
+    actual_RC, predicted_RC = (metrics.one_hot(codes[rows_R], size) for codes in (subject.actual, subject.predicted))
+    right, rows, answers = (weights_BR @ matrix for matrix in (actual_RC * predicted_RC, actual_RC, predicted_RC))
+    total = weights_BR.sum(axis=1, keepdims=True)
+    parts = [(answers, total), (right, rows), (answers - right, total - rows)]
+    return np.stack([metrics.ratio(above, below) for above, below in parts], axis=1)
+
+
+def gap(points_G: Floats, draws_BG: Floats, *, level: float) -> tuple[Interval, Interval, int, int] | None:
+    """Return the difference (best - worst) and the ratio (worst / best) of groups, and the places of worst and best.
+
+    A difference of 0 and a ratio of 1 mean that all groups are treated alike. Groups without a figure (NaN) are left out;
+    None where fewer than two have one. Each resample looks for its own best and worst, as MetricFrame does.
+    """
+    defined_G = np.isfinite(points_G)
+    if defined_G.sum() < 2:
+        return None
+    draws_BD = draws_BG[:, defined_G]
+    low_B, high_B = np.fmin.reduce(draws_BD, axis=1), np.fmax.reduce(draws_BD, axis=1)
+    worst, best = int(np.nanargmin(points_G)), int(np.nanargmax(points_G))
+    low, high = points_G[worst], points_G[best]
+    difference = interval(high - low, high_B - low_B, level=level)
+    return difference, interval(metrics.ratio(low, high), metrics.ratio(low_B, high_B), level=level), worst, best
+
+
+def _accuracy(subject: Subject, rows_R: Integers, weights_BR: Floats) -> Floats:
+    return metrics.accuracy(subject.actual[rows_R], subject.predicted[rows_R], weights_BR)
+
+
+def only_sufficient(sampled: Sampled, subject: Subject, grouping: Grouping, *, enough_G: NDArray[np.bool_]) -> Sampled:
+    """Return the figures with NaN where they rest on too few rows: of the group, or of its rows that a rate counts."""
+    size = len(subject.labels)
+    table_GC = np.bincount(grouping.codes * size + subject.actual, minlength=len(grouping.names) * size).reshape(-1, size)
+    total_G1 = grouping.rows[:, None]
+    counted_KGC = np.stack([np.broadcast_to(total_G1, table_GC.shape), table_GC, total_G1 - table_GC])
+    kept_KGC = enough_G[None, :, None] & (counted_KGC >= MIN_RATE_ROWS)
+    return replace(sampled, accuracy=np.where(enough_G, sampled.accuracy, np.nan), rates=np.where(kept_KGC, sampled.rates, np.nan))
