@@ -33,10 +33,11 @@ THING = re.compile(
     r"[\s:.#-]*(?:(?:is|was|no|nr|num|number|id)\b[\s:.#-]*){0,2}|#\s*)$",
     re.IGNORECASE,
 )
-MONEY_BEFORE = re.compile(r"[£$€¥]\s*$")
+MONEY_BEFORE = re.compile(r"(?:[£$€¥]|\b(?:GBP|EUR|USD))\s*$", re.IGNORECASE)
+MONEY_BEHIND = re.compile(r"\s*(?:[£$€¥%]|(?:pounds?|quid|euros?|dollars?|gbp|eur|usd)\b)", re.IGNORECASE)
 SORT_CODE = r"\d{2}(?P<mark>[- ]|)\d{2}(?P=mark)\d{2}"
 EIGHT = r"\d{8}|\d{4} \d{4}"
-# A sort code and, a word or two later, the account number; either order.
+# A sort code and, a word or two later, the account number.
 PAIR = re.compile(
     rf"(?<![\d-])(?:{SORT_CODE})(?P<between>[\s,;:/.&-]{{1,3}}(?:(?:and|account|acc|acct|a/c|number|no|is|the|my)\b[\s,;:/.&-]*){{0,4}})(?:{EIGHT})(?![\d-]|[.,]\d)",
     re.IGNORECASE,
@@ -51,9 +52,7 @@ NUMBER_NAMED = re.compile(
     r"(?:\d{8}|\d{4} \d{4}|\d{2} \d{2} \d{2} \d{2})(?![\d-]|[.,]\d| \d)",
     re.IGNORECASE,
 )
-ACCOUNT_TALK = re.compile(
-    r"\b(?:accounts?|acct|acc|a/c|sort code|sort)\b|\[ACCOUNT\]|\b(?:credit|debit|pay|into|from|to)\s+$", re.IGNORECASE
-)
+ACCOUNT_TALK = re.compile(r"\b(?:accounts?|acct|acc|a/c|sort code)\b|\[ACCOUNT\]|\b(?:credit|debit|pay|into|from|to)\s+$", re.IGNORECASE)
 PHONE = re.compile(
     r"(?<![\d.,/+£$€#-])(?<!\d )(?<![A-Za-z])"
     r"(?:(?:\+|\b00)\d{1,3}[ .-]?(?:\(0\)[ .-]?)?(?:\(?\d{1,5}\)?[ .-]?){1,5}\d{2,4}"  # international: +44 20 7946 0127, 00353 87 123 4567
@@ -70,11 +69,15 @@ def mask(text: str, kinds: Collection[str]) -> tuple[str, dict[str, int]]:
     Masking a masked text changes nothing.
     """
     found: dict[str, int] = {}
-    for kind in KINDS:
-        if kind in kinds:
-            text, number = FINDERS[kind](text)
-            if number:
-                found[kind] = number
+    again = True
+    while again:  # a token in the place of one number may show that the digits beside it are another
+        again = False
+        for kind in KINDS:
+            if kind in kinds:
+                text, number = FINDERS[kind](text)
+                if number:
+                    found[kind] = found.get(kind, 0) + number
+                    again = True
     return text, found
 
 
@@ -139,10 +142,12 @@ def _accounts(text: str) -> tuple[str, int]:
     def alone(match: re.Match[str]) -> str | None:
         before = match.string[: match.start()]
         talk = ACCOUNT_TALK.search(match.string) or ACCOUNT_TALK.search(before)
-        return token if talk and not THING.search(before) and not MONEY_BEFORE.search(before) and not _date(match[0]) else None
+        money = MONEY_BEFORE.search(before) or MONEY_BEHIND.match(match.string, match.end())
+        return token if talk and not THING.search(before) and not money and not _date(match[0]) else None
 
     def sort_alone(match: re.Match[str]) -> str | None:
-        return None if _date(match[0]) or THING.search(match.string[: match.start()]) else token
+        talk = ACCOUNT_TALK.search(match.string)
+        return None if not talk or _date(match[0]) or THING.search(match.string[: match.start()]) else token
 
     steps: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str | None]], ...] = (
         (PAIR, lambda match: token + match["between"] + token),

@@ -178,7 +178,7 @@ def _rules(table: pd.DataFrame, bounds: Validate, today: date) -> list[Rule]:
 
 def _listed(labels: "pd.Series[str]", rare: "pd.Series[bool]") -> str:
     few = labels[rare & (labels != "")].value_counts().sort_index()
-    return f" ({', '.join(f'{label}: {rows}' for label, rows in few.items())})" if len(few) else ""
+    return f" ({'; '.join(f'{label}: {rows}' for label, rows in few.items())})" if len(few) else ""
 
 
 def _schema(table: pd.DataFrame, rules: list[Rule]) -> pa.DataFrameSchema:

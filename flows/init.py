@@ -1,0 +1,117 @@
+"""`evergreen init`: look at a person's data, show what it is like, and write params.yaml for it. Nothing is written on an error."""
+
+import argparse
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import ValidationError
+from rich.console import Console
+
+from evergreen.config import Columns, load_params
+from evergreen.data.profile import profile, suggest
+from evergreen.data.quality import examine, refusals
+from evergreen.data.records import group_columns, group_name
+from evergreen.data.roles import to_examples
+from evergreen.data.sources import read_source
+from evergreen.errors import ColumnError, ConfigError, QualityError
+from evergreen.params_file import edit_params
+from flows.init_page import show_changes, show_next, show_profile
+
+PARAMS = Path("params.yaml")
+# Too little data to go on; other findings can be tolerated or cleaned, so they are only shown.
+STOPPING = ("rows", "missing_label", "rare_label")
+MOST_GROUPS = 100  # values of a group column
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line of `evergreen init`."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="CSV, TSV, JSON lines or Parquet file, or a folder of them")
+    parser.add_argument("--text", required=True, metavar="COL", help="column with the text to classify")
+    parser.add_argument("--label", required=True, metavar="COL", help="column with the class")
+    parser.add_argument(
+        "--group", action="append", default=[], metavar="COL", help="column whose groups must be treated alike; may be repeated"
+    )
+    parser.add_argument("--time", metavar="COL", help="column with the date of each row")
+    parser.add_argument("--id", metavar="COL", help="column with a unique id; without it, ids come from the content")
+    parser.add_argument("--customer", metavar="COL", help="column with who wrote it; one customer's rows stay in one split")
+    parser.add_argument("--split", metavar="COL", help="column that says train / validation / calibration / test")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run `evergreen init` as its command line was parsed."""
+    init(
+        arguments.file, text=arguments.text, label=arguments.label, groups=arguments.group, time=arguments.time, row_id=arguments.id,
+        customer=arguments.customer, split=arguments.split, params_path=PARAMS, console=Console(),
+    )  # fmt: skip
+
+
+def init(
+    file: Path, *, text: str, label: str, groups: list[str], time: str | None, row_id: str | None, customer: str | None,
+    split: str | None, params_path: Path, console: Console,
+) -> None:  # fmt: skip
+    """Profile a source, show what was found, and set params.yaml for it; every other edit of the file stays.
+
+    Raises ConfigError, SourceError, ColumnError or QualityError, with params.yaml untouched.
+    """
+    params = load_params(params_path)
+    try:
+        columns = Columns(text=text, label=label, id=row_id, time=time, customer=customer, split=split, groups=groups)
+    except ValidationError as fault:
+        reason = fault.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"the columns cannot be used like this: {reason}. {params_path} is as it was") from None
+    source = read_source(file)
+    table = to_examples(source, columns)
+    report = examine(table, bounds=params.validate_, today=datetime.now(UTC).date())
+    stopping = [check for check in refusals(report) if check["name"] in STOPPING]
+    if stopping:
+        faults = [f"- {check['title']}: {check['rows']:,} rows. {check['advice']}" for check in stopping]
+        raise QualityError("\n".join([f"{file} cannot be used yet; {params_path} is as it was:", *faults]))
+    _check_groups(table, params_path)
+
+    found = profile(table)
+    changes = _ingest_changes(file, columns) | suggest(found, params)
+    if params.ingest.source != str(file):
+        changes |= _document_changes(file)
+    old = params.model_dump(by_alias=True)
+    changes = {place: value for place, value in changes.items() if value != _at(old, place)}
+    edit_params(params_path, changes)
+    show_profile(console, source, found)
+    show_changes(console, params_path, {place: (_at(old, place), value) for place, value in changes.items()})
+    show_next(console, [f"{check['title']} ({check['rows']:,} rows). {check['advice']}" for check in refusals(report)])
+
+
+def _check_groups(table: pd.DataFrame, params_path: Path) -> None:
+    for column in group_columns(table):
+        if (number := table[column].nunique()) > MOST_GROUPS:
+            raise ColumnError(
+                f"column {group_name(column)!r} has {number:,} different values, too many for groups (at most {MOST_GROUPS}); "
+                f"put them into bands, or leave out --group {group_name(column)}. {params_path} is as it was"
+            )
+
+
+def _ingest_changes(file: Path, columns: Columns) -> dict[str, Any]:
+    return {"ingest.source": str(file), **{f"ingest.columns.{role}": name for role, name in columns.model_dump().items()}}
+
+
+def _document_changes(file: Path) -> dict[str, Any]:
+    """Name the model after the file; the words for another data set's model must not stand in this one's card."""
+    words = file.resolve().stem if file.is_file() else file.resolve().name
+    name = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:63].strip("-") or "model"
+    title = re.sub(r"[\W_]+", " ", words).strip() or "Model"
+    return {
+        "document.name": name,
+        "document.title": f"{title[:1].upper()}{title[1:]} classifier",
+        "document.purpose": f"Gives each text one of the labels of {file.name}.",
+        "document.limits": "Not stated yet.",
+        "document.owner": "Not stated yet",
+        "document.licence": "other",
+    }
+
+
+def _at(content: dict[str, Any], place: str) -> Any:
+    for name in place.split("."):
+        content = content[name]
+    return content
