@@ -272,7 +272,7 @@ class Gate(Section):
 class Document(Section):
     """What the model card and the dossier say that no artifact knows."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9_.-]{0,61}[a-z0-9])?$")]
     title: str
     purpose: str
     limits: str
