@@ -1,0 +1,109 @@
+"""The Bento: a folder that `bentoml serve` answers requests from, with the model, its card and its dossier inside.
+
+BentoML builds it in a process of its own, from a build context that holds copies of just what serving needs: nothing is taken
+from the working tree by accident, nothing is asked of the network, and the same contents give the same bytes.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from evergreen.errors import PipelineError
+from evergreen.release.closure import modules_needed
+from evergreen.release.dependencies import pins_for
+
+ENTRY = "serving.service"
+PACKAGES = ("serving", "evergreen")
+# What the shipped modules import directly. BentoML adds a line for itself, with the version that builds.
+REQUIREMENTS = ("bentoml", "numpy", "onnxruntime", "pydantic", "starlette", "tokenizers")
+QUIET = {"BENTOML_DO_NOT_TRACK": "True", "DO_NOT_TRACK": "1"}
+# BentoML stamps the hour of the build; a fixed one lets equal contents give equal bytes.
+CREATED = "1980-01-01T00:00:00+00:00"
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What goes into a Bento: files by their name inside it, the settings of the service, and the pins."""
+
+    name: str
+    version: str
+    files: dict[str, Path]
+    settings: dict[str, Any]
+    constraints: str
+
+
+def build_bento(contents: Contents, *, root: Path, home: Path, target: Path) -> None:
+    """Build the Bento and move it to `target`, a folder that must not exist yet.
+
+    `root` is the folder with the packages `serving` and `evergreen`; BentoML keeps its state under `home`.
+    Raises PipelineError with BentoML's own words when the build fails.
+    """
+    context, store = home / "build", home / "bentos" / contents.name
+    for folder in (context, store):
+        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        lay_out(contents, root=root, context=context)
+        _run_build(context, contents, home)
+        _fix_time(store / contents.version / "bento.yaml")
+        shutil.move(store / contents.version, target)
+    finally:
+        for folder in (context, store):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def lay_out(contents: Contents, *, root: Path, context: Path) -> None:
+    """Write the build context: code, model, documents, settings and BentoML's own instructions."""
+    for file in _code(root):
+        (context / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / file, context / file)
+    for name, source in contents.files.items():
+        copy = shutil.copytree if source.is_dir() else shutil.copyfile
+        copy(source, context / name)
+    (context / "service.json").write_text(json.dumps(contents.settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (context / "bentofile.yaml").write_text(yaml.safe_dump(_instructions(contents), sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _code(root: Path) -> list[Path]:
+    """Return the files of the service: every module that its entry needs, and the page that one of them reads."""
+    modules = modules_needed(root, ENTRY, PACKAGES)
+    if ENTRY not in modules:
+        raise PipelineError(f"there is no module {ENTRY} in {root}; run from the project's folder")
+    return [*modules.values(), Path("serving/index.html")]
+
+
+def _instructions(contents: Contents) -> dict[str, Any]:
+    pins = [pin for pin in pins_for(REQUIREMENTS, contents.constraints) if not pin.startswith("bentoml==")]
+    return {
+        "service": f"{ENTRY}:Service",
+        "name": contents.name,
+        "description": f"# {contents.settings['title']}\n\nServe with `bentoml serve` from this folder; see src/MODEL_CARD.md.\n",
+        "labels": {"verdict": contents.settings["verdict"]},
+        "include": ["**"],
+        "envs": [{"name": "BENTOML_DO_NOT_TRACK", "value": "True"}],
+        "python": {"packages": pins, "lock_packages": False},
+    }
+
+
+def _run_build(context: Path, contents: Contents, home: Path) -> None:
+    home.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "bentoml", "build", ".", "--version", contents.version, "--output", "tag"]
+    # Neither the caller's path nor its byte code: the context must stand on its own, and hold nothing but what was laid out.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment = inherited | QUIET | {"BENTOML_HOME": str(home.resolve()), "PYTHONDONTWRITEBYTECODE": "1"}
+    ended = subprocess.run(command, cwd=context, env=environment, capture_output=True, text=True, check=False)
+    if ended.returncode != 0:
+        said = (ended.stderr.strip() or ended.stdout.strip())[-2000:]
+        raise PipelineError(f"BentoML could not build the Bento; it said:\n{said}")
+
+
+def _fix_time(description: Path) -> None:
+    content = yaml.safe_load(description.read_text(encoding="utf-8"))
+    content["creation_time"] = CREATED
+    description.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")

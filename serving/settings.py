@@ -1,0 +1,57 @@
+"""What a Bento knows beside its model: limits, cleaning, name and verdict, in `service.json`.
+
+Knows nothing of BentoML. `evergreen.release.bento` writes the file when it builds the Bento.
+"""
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from evergreen.data.text import Form
+
+ARTIFACT, CALIBRATION, SETTINGS = "artifact", "calibration.json", "service.json"
+CARD, DOSSIER = "MODEL_CARD.md", "dossier.html"
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Part(BaseModel):
+    """A part of the settings: unknown keys are refused, nothing has a default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Limits(Part):
+    """What one request may ask for: texts, characters of each text, and seconds until it is given up."""
+
+    max_texts: Count
+    max_characters: Count
+    timeout: Count
+
+    @property
+    def max_bytes(self) -> int:
+        """Bytes of the largest body that can hold an allowed request: JSON may spend 12 bytes on a character."""
+        return 12 * self.max_texts * self.max_characters + 8 * self.max_texts + 1024
+
+
+class Cleaning(Part):
+    """How texts were cleaned before training, so that requests are cleaned alike."""
+
+    unicode_form: Form
+    mask: tuple[str, ...]
+
+
+class Settings(Part):
+    """The whole of service.json."""
+
+    name: str
+    title: str
+    verdict: str
+    limits: Limits
+    cleaning: Cleaning
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read service.json; raises pydantic's ValidationError when it holds anything else than the fields above."""
+        return cls.model_validate_json(path.read_text(encoding="utf-8"))

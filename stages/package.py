@@ -1,0 +1,50 @@
+"""The artifact, its card and its dossier -> a Bento that `bentoml serve` answers from."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+from evergreen.config import Params
+from evergreen.errors import EvidenceError
+from evergreen.model.inference import Classifier
+from evergreen.release.bento import Contents, build_bento
+from evergreen.reports import read_report
+from stages._run import home, main, say
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def package(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) -> None:
+    """Build the Bento of the model that the verdict speaks of."""
+    verdict = read_report(inputs.verdict)
+    version = Classifier.load(inputs.artifact, inputs.calibration).version
+    if verdict["model_version"] != version:
+        raise EvidenceError(
+            f"{inputs.verdict} judges model {verdict['model_version']}, but {inputs.artifact} with {inputs.calibration} is {version}; "
+            "run `dvc repro`, so that what ships is what was judged"
+        )
+    contents = Contents(
+        name=params.document.name,
+        version=version,
+        files={
+            "artifact": inputs.artifact,
+            "calibration.json": inputs.calibration,
+            "MODEL_CARD.md": inputs.card,
+            "dossier.html": inputs.dossier,
+        },
+        settings={
+            "name": params.document.name,
+            "title": params.document.title,
+            "verdict": verdict["verdict"],
+            "limits": params.package.model_dump(),
+            "cleaning": params.clean.model_dump(include={"unicode_form", "mask"}),
+        },
+        constraints=inputs.constraints.read_text(encoding="utf-8"),
+    )
+    build_bento(contents, root=ROOT, home=home() / "bentoml", target=outputs.bento)
+    size = sum(file.stat().st_size for file in outputs.bento.rglob("*") if file.is_file())
+    say(f"Bento {contents.name}:{version}, {size / 1e6:,.1f} MB, verdict {verdict['verdict']}")
+    say("serve it with `make serve`; ask POST /predict, or open / in a browser")
+
+
+if __name__ == "__main__":
+    main(package)
