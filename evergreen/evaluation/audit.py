@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from evergreen.data.records import group_columns, group_name
-from evergreen.evaluation.fairness import MIN_RATE_ROWS, RATES, Grouping, Sampled, Subject, cross, gap, only_sufficient, sample
+from evergreen.evaluation.fairness import MIN_RATE_ROWS, RATES, Grouping, Sampled, Subject, cross, gap, sample
 from evergreen.evaluation.intervals import Floats, Interval, intervals
 
 
@@ -43,13 +42,19 @@ def audit(table: pd.DataFrame, *, min_group_rows: int, intersections: bool, resa
 
 def audit_grouping(subject: Subject, grouping: Grouping, *, min_group_rows: int, resamples: int, level: float, seed: int) -> dict[str, Any]:
     """Return the figures of each group of one grouping and the gaps between those that have enough rows."""
-    enough_G = grouping.rows >= min_group_rows
-    sampled = sample(subject, grouping, resamples=resamples, level=level, seed=seed)
-    sampled = only_sufficient(sampled, subject, grouping, enough_G=enough_G)
+    large = grouping.at_least(min_group_rows)
+    small = {name: int(rows) for name, rows in zip(grouping.names, grouping.rows, strict=True) if name not in large.names}
+    groups: list[dict[str, Any]] = [
+        {"group": name, "rows": rows, "outcome": "insufficient", "accuracy": None, "classes": []} for name, rows in small.items()
+    ]
+    if not large.names:
+        return {"name": grouping.title, "groups": groups, "gaps": []}
+    sampled = sample(subject, large, resamples=resamples, level=level, seed=seed)
+    groups += _group_table(subject, large, sampled)
     return {
         "name": grouping.title,
-        "groups": _group_table(subject, grouping, sampled, enough_G=enough_G),
-        "gaps": _gap_table(subject, grouping, sampled),
+        "groups": sorted(groups, key=lambda group: str(group["group"])),
+        "gaps": _gap_table(subject, large, sampled),
     }
 
 
@@ -75,17 +80,18 @@ def largest_gap(columns: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     return max(found, key=lambda gap: float(gap["difference"]["high"]), default=None)
 
 
-def _group_table(subject: Subject, grouping: Grouping, sampled: Sampled, *, enough_G: NDArray[np.bool_]) -> list[dict[str, Any]]:
+def _group_table(subject: Subject, grouping: Grouping, sampled: Sampled) -> list[dict[str, Any]]:
     accuracies = intervals(sampled.accuracy, sampled.accuracy_draws, level=sampled.level)
-    table = []
-    for code, name in enumerate(grouping.names):
-        row: dict[str, Any] = {"group": name, "rows": int(grouping.rows[code])}
-        if enough_G[code]:
-            row |= {"outcome": "ok", "accuracy": accuracies[code].report(), "classes": _class_table(subject, grouping, sampled, code)}
-        else:
-            row |= {"outcome": "insufficient", "accuracy": None, "classes": []}
-        table.append(row)
-    return table
+    return [
+        {
+            "group": name,
+            "rows": int(grouping.rows[code]),
+            "outcome": "ok",
+            "accuracy": accuracies[code].report(),
+            "classes": _class_table(subject, grouping, sampled, code),
+        }
+        for code, name in enumerate(grouping.names)
+    ]
 
 
 def _class_table(subject: Subject, grouping: Grouping, sampled: Sampled, code: int) -> list[dict[str, Any]]:
