@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -76,9 +77,10 @@ def bootstrap(
     whole = np.ones((1, rows))
     points = {name: statistic(whole)[0] for name, statistic in statistics.items()}
     drawn: dict[str, list[Floats]] = {name: [] for name in statistics}
-    for weights_BN in resampled(rows=rows, resamples=resamples, seed=seed, clusters=clusters):
-        for name, statistic in statistics.items():
-            drawn[name].append(statistic(weights_BN))
+    with threadpool_limits(limits=1):  # so that sums are added up in the same order however many cores there are
+        for weights_BN in resampled(rows=rows, resamples=resamples, seed=seed, clusters=clusters):
+            for name, statistic in statistics.items():
+                drawn[name].append(statistic(weights_BN))
     return Bootstrap(points, {name: np.concatenate(parts) for name, parts in drawn.items()}, level)
 
 
