@@ -1,0 +1,53 @@
+"""Rows as the drift tests see them, and the reports that the page shows."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from evergreen.evaluation.descriptors import describe, vocabulary
+from evergreen.evaluation.drift import Rows, compare
+from tests.factories import LABELS, examples
+from tests.gate_factories import measured
+
+
+def seen(rows: int, seed: int, *, labels: tuple[str, ...] = LABELS, confident: float = 1.0, shift: float = 0.0) -> Rows:
+    """Return rows with made-up outputs; `confident` sharpens the probabilities, `shift` moves the embeddings."""
+    table = examples(rows, labels=labels, seed=seed)
+    random = np.random.default_rng(seed)
+    probabilities = random.dirichlet(np.ones(len(labels)), size=rows) ** confident
+    known = vocabulary(examples(300, labels=labels, seed=99)["text"].tolist())
+    return Rows.of(
+        table,
+        describe(table["text"].tolist(), known),
+        probabilities=probabilities / probabilities.sum(axis=1, keepdims=True),
+        embeddings=random.standard_normal((rows, 8)) + shift,
+    )
+
+
+def drift_report(**changes: Rows) -> dict[str, Any]:
+    """Return drift.json of unchanged rows, but for the changes: `drift_report(current=seen(200, 1, shift=2.0))`."""
+    rows = {"current": seen(200, 1), "train": seen(400, 2), "heldout": seen(150, 3)} | changes
+    return compare(**rows, labels=LABELS, level=0.01, seed=7)
+
+
+def page_table(rows: int, seed: int, labels: tuple[str, ...] = LABELS) -> pd.DataFrame:
+    """Return a table as the page takes it; every tenth prediction is wrong."""
+    table = examples(rows, labels=labels, seed=seed)
+    wrong = np.arange(rows) % 10 == 0
+    described = describe(table["text"].tolist(), ()).drop(columns="unknown_word_share")
+    head = pd.DataFrame({"label": table["label"], "prediction": table["label"].where(~wrong, labels[0])})
+    return pd.concat([head, table["group_age_band"].rename("group age_band"), described], axis=1)
+
+
+def audit_report() -> dict[str, Any]:
+    """Return audit.json of two groups with enough rows and one without."""
+    groups = [
+        {"group": "18-34", "rows": 90, "outcome": "ok", "accuracy": measured(0.88, 0.8, 0.94), "classes": []},
+        {"group": "35-59", "rows": 80, "outcome": "ok", "accuracy": measured(0.84, 0.76, 0.9), "classes": []},
+        {"group": "60+", "rows": 12, "outcome": "insufficient", "accuracy": None, "classes": []},
+    ]
+    gap = {"label": None, "difference": measured(0.04, 0.0, 0.12), "ratio": measured(0.95, 0.9, 1.0), "lowest": "35-59", "highest": "18-34"}
+    column = {"name": "age_band", "groups": groups, "gaps": [{"metric": "accuracy", **gap}]}
+    largest = {"column": "age_band", "lowest": "35-59", "highest": "18-34", "difference": gap["difference"]}
+    return {"columns": [column], "intersections": [], "largest_gap": largest, "reason": None}
