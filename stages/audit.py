@@ -6,6 +6,7 @@ from typing import Any
 from evergreen.config import Params
 from evergreen.data.records import read_table
 from evergreen.evaluation.audit import audit as audit_table
+from evergreen.evaluation.intervals import shown
 from evergreen.reports import write_report
 from stages._run import main, say
 
@@ -33,13 +34,9 @@ def _account(report: dict[str, Any]) -> None:
         small = sum(group["outcome"] == "insufficient" for group in grouping["groups"])
         say(f"{grouping['name']}: {len(grouping['groups'])} groups" + (f", {small} of them too small to judge" if small else ""))
     worst, gap = report["worst_group"], report["largest_gap"]
-    say(f"lowest accuracy: {_shown(worst['accuracy'])} for {worst['column']} {worst['group']} ({worst['rows']:,} rows)")
+    say(f"lowest accuracy: {shown(worst['accuracy'])} for {worst['column']} {worst['group']} ({worst['rows']:,} rows)")
     if gap:
-        say(f"widest gap: {_shown(gap['difference'])} for {gap['column']}, {gap['lowest']} below {gap['highest']}")
-
-
-def _shown(figure: dict[str, float]) -> str:
-    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+        say(f"widest gap: {shown(gap['difference'])} for {gap['column']}, {gap['lowest']} below {gap['highest']}")
 
 
 if __name__ == "__main__":

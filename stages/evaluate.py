@@ -9,7 +9,7 @@ from evergreen.config import Params
 from evergreen.data.records import read_table, write_table
 from evergreen.evaluation import scorecard
 from evergreen.evaluation.baseline import learning_curve
-from evergreen.evaluation.intervals import cluster_codes
+from evergreen.evaluation.intervals import cluster_codes, shown
 from evergreen.evaluation.metrics import label_codes
 from evergreen.evaluation.slices import slices_of
 from evergreen.model.inference import Classifier
@@ -90,24 +90,18 @@ def _write_plots(predictions: pd.DataFrame, report: dict[str, Any], outputs: Sim
 def _account(report: dict[str, Any]) -> None:
     figures = report["metrics"]
     say(f"{report['rows']:,} test rows, {report['level']:.0%} intervals from {report['resamples']:,} resamples of {report['drawn']}")
-    say(f"accuracy {_shown(figures['accuracy'])}, macro F1 {_shown(figures['macro_f1'])}, calibration error {_shown(figures['ece'])}")
-    say(f"baseline accuracy {_shown(figures['baseline']['accuracy'])}; the model leads by {_shown(figures['lead']['accuracy'])}")
-    say(
-        f"answers {_shown(figures['answered']['coverage'])} of the texts by itself, {_shown(figures['answered']['accuracy'])} of them right"
-    )
+    say(f"accuracy {shown(figures['accuracy'])}, macro F1 {shown(figures['macro_f1'])}, calibration error {shown(figures['ece'])}")
+    say(f"baseline accuracy {shown(figures['baseline']['accuracy'])}; the model leads by {shown(figures['lead']['accuracy'])}")
+    say(f"answers {shown(figures['answered']['coverage'])} of the texts by itself, {shown(figures['answered']['accuracy'])} of them right")
     small = sum(part["outcome"] == "insufficient" for part in report["slices"])
     say(f"{len(report['slices'])} slices, {small} of them too small to judge")
-    say(f"doubling the train rows gave the baseline {_shown(report['doubling']['accuracy'])}: {_advice(report['doubling']['accuracy'])}")
+    say(f"doubling the train rows gave the baseline {shown(report['doubling']['accuracy'])}: {_advice(report['doubling']['accuracy'])}")
     if report["unknown_labels"]:
         say(f"labels that the model has never seen, so always wrong: {', '.join(report['unknown_labels'])}")
 
 
 def _advice(gain: dict[str, float]) -> str:
     return "more data would probably help" if gain["low"] > 0 else "it is not plain that more data would help"
-
-
-def _shown(figure: dict[str, float]) -> str:
-    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
 
 
 if __name__ == "__main__":

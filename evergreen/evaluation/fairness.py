@@ -20,7 +20,7 @@ from sklearn.metrics import accuracy_score, multilabel_confusion_matrix
 
 from evergreen.data.records import MISSING_GROUP
 from evergreen.evaluation import metrics
-from evergreen.evaluation.intervals import Floats, Integers, Interval, bootstrap, cluster_codes, interval
+from evergreen.evaluation.intervals import Floats, Integers, Interval, Statistic, bootstrap, cluster_codes, interval
 
 MIN_RATE_ROWS = 10  # rows that a rate must rest on: a true positive rate needs as many rows of its class in the group
 RATES = ("selection_rate", "true_positive_rate", "false_positive_rate")
@@ -95,9 +95,10 @@ def cross(one: Grouping, other: Grouping) -> Grouping:
 def sample(subject: Subject, grouping: Grouping, *, resamples: int, level: float, seed: int) -> Sampled:
     """Return accuracy and rates of each group: points from MetricFrame, draws from our bootstrap."""
     places = [np.flatnonzero(grouping.codes == code) for code in range(len(grouping.names))]
-    statistics = {
+    counters = [rate_counter(subject, rows) for rows in places]
+    statistics: dict[str, Statistic] = {
         "accuracy": lambda weights: np.stack([_accuracy(subject, rows, weights[:, rows]) for rows in places], axis=1),
-        "rates": lambda weights: np.stack([class_rates(subject, rows, weights[:, rows]) for rows in places], axis=2),
+        "rates": lambda weights: np.stack([rates(weights[:, rows]) for rates, rows in zip(counters, places, strict=True)], axis=2),
     }
     result = bootstrap(statistics, rows=len(subject.actual), resamples=resamples, level=level, seed=seed, clusters=subject.clusters)
     accuracy, rates = metric_frame(subject, grouping)
@@ -127,18 +128,20 @@ def metric_frame(subject: Subject, grouping: Grouping) -> tuple[Floats, Floats]:
     return frame["accuracy"].to_numpy(float), np.stack([metrics.ratio(above, below) for above, below in parts])
 
 
-def class_rates(subject: Subject, rows_R: Integers, weights_BR: Floats) -> Floats:
-    """Return selection, true positive and false positive rate (B, 3, C) of some rows under weights (B, r).
+def rate_counter(subject: Subject, rows_R: Integers) -> Statistic:
+    """Return a function from weights (B, r) of some rows to selection, true and false positive rates (B, 3, C).
 
     selection = answers of the class / rows; true positive = right answers / rows of the class; false positive = wrong
     answers of the class / rows of other classes. All 0 to 1; NaN without rows to count.
     """
-    size = len(subject.labels)
-    actual_RC, predicted_RC = (metrics.one_hot(codes[rows_R], size) for codes in (subject.actual, subject.predicted))
-    right, rows, answers = (weights_BR @ matrix for matrix in (actual_RC * predicted_RC, actual_RC, predicted_RC))
-    total = weights_BR.sum(axis=1, keepdims=True)
-    parts = [(answers, total), (right, rows), (answers - right, total - rows)]
-    return np.stack([metrics.ratio(above, below) for above, below in parts], axis=1)
+    counter = metrics.class_counter(subject.actual[rows_R], subject.predicted[rows_R], classes=len(subject.labels))
+
+    def rates(weights_BR: Floats) -> Floats:
+        found, total = counter(weights_BR), weights_BR.sum(axis=1, keepdims=True)
+        parts = [(found.answers, total), (found.right, found.rows), (found.answers - found.right, total - found.rows)]
+        return np.stack([metrics.ratio(above, below) for above, below in parts], axis=1)
+
+    return rates
 
 
 def gap(points_G: Floats, draws_BG: Floats, *, level: float) -> tuple[Interval, Interval, int, int] | None:

@@ -41,6 +41,11 @@ class Interval:
         return {"value": round(self.value, DIGITS), "low": round(self.low, DIGITS), "high": round(self.high, DIGITS)}
 
 
+def shown(figure: Mapping[str, float]) -> str:
+    """Return a reported figure as a person reads it: `0.861 (0.825 to 0.897)`."""
+    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+
+
 @dataclass(frozen=True)
 class Bootstrap:
     """Statistics by name: `points[name]` of shape (...) on the rows as they are, `draws[name]` of shape (B, ...)."""

@@ -5,11 +5,13 @@ without its last axis, then the figure's own axes. A figure that is not defined 
 reads 0 takes it for a bad answer where there was no question.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -35,6 +37,21 @@ class ClassRates:
         return _mean_of_defined(self.f1)
 
 
+@dataclass(frozen=True)
+class ClassCounts:
+    """Weights of right answers, rows and answers of each class, each of shape (..., C)."""
+
+    right: Floats
+    rows: Floats
+    answers: Floats
+
+    @property
+    def rates(self) -> ClassRates:
+        """Precision, recall and F1; see `class_rates`."""
+        f1 = ratio(2 * self.right, self.answers + self.rows)
+        return ClassRates(precision=ratio(self.right, self.answers), recall=ratio(self.right, self.rows), f1=f1)
+
+
 def accuracy(actual_N: Integers, predicted_N: Integers, weights: Floats | None = None) -> Floats:
     """Return the share of rows whose answer is their label: 0 to 1, perfect is 1. NaN without rows."""
     return weighted_mean((actual_N == predicted_N).astype(np.float64), weights)
@@ -49,10 +66,14 @@ def class_rates(actual_N: Integers, predicted_N: Integers, *, classes: int, weig
     is there and never found, NaN where there are neither rows nor answers.
     Source: van Rijsbergen, Information Retrieval (1979), chapter 7; scikit-learn `precision_recall_fscore_support`.
     """
-    weights = row_weights(weights, len(actual_N))
-    actual_NC, predicted_NC = one_hot(actual_N, classes), one_hot(predicted_N, classes)
-    right, rows, answers = weights @ (actual_NC * predicted_NC), weights @ actual_NC, weights @ predicted_NC
-    return ClassRates(precision=ratio(right, answers), recall=ratio(right, rows), f1=ratio(2 * right, answers + rows))
+    return class_counter(actual_N, predicted_N, classes=classes)(row_weights(weights, len(actual_N))).rates
+
+
+def class_counter(actual_N: Integers, predicted_N: Integers, *, classes: int) -> Callable[[Floats], ClassCounts]:
+    """Return a function from weights to counts, for those who weigh the same rows many times."""
+    right_NC = indicator(np.where(actual_N == predicted_N, actual_N, -1), classes)
+    actual_NC, predicted_NC = indicator(actual_N, classes), indicator(predicted_N, classes)
+    return lambda weights: ClassCounts(weights @ right_NC, weights @ actual_NC, weights @ predicted_NC)
 
 
 def log_loss(of_actual_N: Floats, weights: Floats | None = None) -> Floats:
@@ -82,8 +103,8 @@ def calibration_error(confidence_N: Floats, correct_N: NDArray[np.bool_], *, bin
     Source: Naeini, Cooper and Hauskrecht, AAAI 2015; Guo et al., ICML 2017.
     """
     weights = row_weights(weights, len(confidence_N))
-    surplus_NM = one_hot(bin_codes(confidence_N, bins), bins) * (correct_N - confidence_N)[:, None]
-    return ratio(np.abs(weights @ surplus_NM).sum(axis=-1), weights.sum(axis=-1))
+    surplus_BM = (weights * (correct_N - confidence_N)) @ indicator(bin_codes(confidence_N, bins), bins)
+    return ratio(np.abs(surplus_BM).sum(axis=-1), weights.sum(axis=-1))
 
 
 def bin_codes(confidence_N: Floats, bins: int) -> Integers:
@@ -110,9 +131,10 @@ def label_codes(labels: Sequence[str], known: Sequence[str]) -> Integers:
     return np.array([codes.get(label, -1) for label in labels], np.int64)
 
 
-def one_hot(codes_N: Integers, classes: int) -> Floats:
-    """Return a matrix (n, classes) with a 1 where the column is the row's code."""
-    return np.asarray(codes_N[:, None] == np.arange(classes), np.float64)
+def indicator(codes_N: Integers, classes: int) -> Any:
+    """Return a sparse matrix (n, classes) with a 1 where the column is the row's code; a row of code -1 is empty."""
+    rows_R = np.flatnonzero(codes_N >= 0)
+    return csr_array((np.ones(len(rows_R)), (rows_R, codes_N[rows_R])), shape=(len(codes_N), classes))
 
 
 def row_weights(weights: Floats | None, rows: int) -> Floats:

@@ -68,7 +68,9 @@ def headline(result: Bootstrap, *, rows: int) -> dict[str, Any]:
 def class_table(answers: Answers, result: Bootstrap) -> list[dict[str, Any]]:
     """Return precision, recall and F1 of each label; a label without rows or answers has null where they are undefined."""
     rows = np.bincount(answers.actual, minlength=len(answers.labels))
-    rates = zip(*(result.intervals(name) for name in ("precision", "recall", "f1")), strict=True)
+    size = len(answers.labels)
+    found = result.intervals("class_rates")
+    rates = zip(found[:size], found[size : 2 * size], found[2 * size :], strict=True)
     return [
         {"label": label, "rows": int(count), "precision": precision.report(), "recall": recall.report(), "f1": f1.report()}
         for label, count, (precision, recall, f1) in zip(answers.labels, rows, rates, strict=True)
@@ -160,14 +162,13 @@ def _overall(answers: Answers, *, bins: int) -> dict[str, Statistic]:
 
 
 def _by_class(answers: Answers) -> dict[str, Statistic]:
-    def rates(weights: Floats) -> metrics.ClassRates:
-        return metrics.class_rates(answers.actual, answers.predicted, classes=len(answers.labels), weights=weights)
+    counter = metrics.class_counter(answers.actual, answers.predicted, classes=len(answers.labels))
 
-    return {
-        "precision": lambda weights: rates(weights).precision,
-        "recall": lambda weights: rates(weights).recall,
-        "f1": lambda weights: rates(weights).f1,
-    }
+    def rates(weights: Floats) -> Floats:
+        found = counter(weights).rates
+        return np.concatenate([found.precision, found.recall, found.f1], axis=-1)
+
+    return {"class_rates": rates}
 
 
 def _by_slice(answers: Answers, slices: Sequence[Slice]) -> dict[str, Statistic]:
@@ -183,9 +184,9 @@ def _by_slice(answers: Answers, slices: Sequence[Slice]) -> dict[str, Statistic]
 
 
 def _by_bin(answers: Answers, *, bins: int) -> dict[str, Statistic]:
-    bin_NM = metrics.one_hot(metrics.bin_codes(answers.confidence, bins), bins)
-    correct_NM = bin_NM * (answers.predicted == answers.actual)[:, None]
-    return {"bin_accuracy": lambda weights: metrics.ratio(weights @ correct_NM, weights @ bin_NM)}
+    correct_N = answers.predicted == answers.actual
+    bin_NM = metrics.indicator(metrics.bin_codes(answers.confidence, bins), bins)
+    return {"bin_accuracy": lambda weights: metrics.ratio((weights * correct_N) @ bin_NM, weights @ bin_NM)}
 
 
 def _accuracy(actual_N: Integers, predicted_N: Integers) -> Statistic:
@@ -193,4 +194,5 @@ def _accuracy(actual_N: Integers, predicted_N: Integers) -> Statistic:
 
 
 def _macro_f1(actual_N: Integers, predicted_N: Integers, classes: int) -> Statistic:
-    return lambda weights: metrics.class_rates(actual_N, predicted_N, classes=classes, weights=weights).macro_f1
+    counter = metrics.class_counter(actual_N, predicted_N, classes=classes)
+    return lambda weights: counter(weights).rates.macro_f1

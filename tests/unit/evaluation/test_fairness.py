@@ -6,7 +6,7 @@ import pytest
 from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, true_positive_rate
 
 from evergreen.evaluation.audit import audit, audit_grouping, largest_gap, worst_group
-from evergreen.evaluation.fairness import MIN_RATE_ROWS, RATES, Grouping, Subject, class_rates, cross, gap, metric_frame, sample
+from evergreen.evaluation.fairness import MIN_RATE_ROWS, RATES, Grouping, Subject, cross, gap, metric_frame, rate_counter, sample
 from evergreen.evaluation.intervals import resampled
 from tests.evaluation_factories import predictions
 
@@ -48,7 +48,7 @@ def test_vectorised_rates_equal_fairlearn_on_resamples(subject, languages):
         rows = np.repeat(np.arange(600), draw.astype(int))
         for group in range(2):
             places = np.flatnonzero(languages.codes == group)
-            found = class_rates(subject, places, draw[None, places])[0]
+            found = rate_counter(subject, places)(draw[None, places])[0]
             for label in range(len(subject.labels)):
                 expected = per_class_frame(subject, rows, languages.codes, label)
                 np.testing.assert_allclose(found[:, label], expected.loc[group].to_numpy(float))
@@ -59,7 +59,7 @@ def test_our_points_and_metric_frames_are_the_same_figures(subject, languages):
     ones = np.ones((1, 600))
     for group in range(2):
         places = np.flatnonzero(languages.codes == group)
-        np.testing.assert_allclose(class_rates(subject, places, ones[:, places])[0], rates[:, group])
+        np.testing.assert_allclose(rate_counter(subject, places)(ones[:, places])[0], rates[:, group])
         assert accuracy[group] == pytest.approx((subject.actual == subject.predicted)[places].mean())
 
 
