@@ -39,7 +39,9 @@ SORT_CODE = r"\d{2}(?P<mark>[- ]|)\d{2}(?P=mark)\d{2}"
 EIGHT = r"\d{8}|\d{4} \d{4}"
 # A sort code and, a word or two later, the account number.
 PAIR = re.compile(
-    rf"(?<![\d-])(?:{SORT_CODE})(?P<between>[\s,;:/.&-]{{1,3}}(?:(?:and|account|acc|acct|a/c|number|no|is|the|my)\b[\s,;:/.&-]*){{0,4}})(?:{EIGHT})(?![\d-]|[.,]\d)",
+    rf"(?<![\d-])(?P<sort>{SORT_CODE})"
+    r"(?P<between>[\s,;:/.&-]{1,3}(?:(?:and|account|acc|acct|a/c|number|no|is|the|my)\b[\s,;:/.&-]*){0,4})"
+    rf"(?P<number>{EIGHT})(?![\d-]|[.,]\d)",
     re.IGNORECASE,
 )
 SORT_ALONE = re.compile(r"(?<![\d./-])\d{2}-\d{2}-\d{2}(?![\d/-]|[.,]\d)")
@@ -139,6 +141,9 @@ def _accounts(text: str) -> tuple[str, int]:
     token = TOKENS["account"]
     total = 0
 
+    def pair(match: re.Match[str]) -> str | None:
+        return None if _date(match["sort"]) and _date(match["number"]) else token + match["between"] + token
+
     def alone(match: re.Match[str]) -> str | None:
         before = match.string[: match.start()]
         talk = ACCOUNT_TALK.search(match.string) or ACCOUNT_TALK.search(before)
@@ -150,7 +155,7 @@ def _accounts(text: str) -> tuple[str, int]:
         return None if not talk or _date(match[0]) or THING.search(match.string[: match.start()]) else token
 
     steps: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str | None]], ...] = (
-        (PAIR, lambda match: token + match["between"] + token),
+        (PAIR, pair),
         (SORT_NAMED, lambda match: match["name"] + token),
         (NUMBER_NAMED, lambda match: match["name"] + token),
         (SORT_ALONE, sort_alone),
@@ -163,7 +168,7 @@ def _accounts(text: str) -> tuple[str, int]:
 
 
 def _date(digits: str) -> bool:
-    """Return whether digits may be a date: 12-05-24, 24-05-12, 20240512 or 12052024."""
+    """Return whether six or eight digits may be a date: 12-05-24, 24-05-12, 20240512 or 12052024."""
     parts = re.findall(r"\d{2}", digits)
     if len(parts) == 3:
         first, middle, last = map(int, parts)

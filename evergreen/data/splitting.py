@@ -131,7 +131,7 @@ def _check_groups(groups: Ints, largest: float) -> None:
 
 def _check_labels(table: pd.DataFrame, names: Names, method: str) -> None:
     """Refuse a train split without a label that another split has; for a stratified split also the other way round."""
-    counts = pd.crosstab(table["label"], pd.Categorical(names, categories=list(SPLITS)), dropna=False)
+    counts = pd.crosstab(table["label"].to_numpy(object), names).reindex(columns=list(SPLITS), fill_value=0)
     counts = counts[counts.sum(axis=1) > 0]
     wanted = list(SPLITS) if method == "stratified" else ["train"]
     lacking = counts[(counts[wanted] == 0).any(axis=1)]

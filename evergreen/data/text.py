@@ -26,10 +26,14 @@ def normalise(text: str, *, unicode_form: Form) -> str:
 
     Applying it twice gives the same as applying it once.
     """
-    text = INVISIBLE.sub("", CONTROL.sub("", text))
-    if unicode_form != "none":
-        text = unicodedata.normalize(unicode_form, text)
-    return SPACE.sub(" ", STRAY_JOINER.sub("", text)).strip()
+    before = None
+    while before != text:  # a character that goes may let its neighbours compose, and the other way round
+        before = text
+        text = STRAY_JOINER.sub("", INVISIBLE.sub("", CONTROL.sub("", text)))
+        if unicode_form != "none":
+            text = unicodedata.normalize(unicode_form, text)
+        text = SPACE.sub(" ", text).strip()
+    return text
 
 
 def clean_text(text: str, *, unicode_form: Form, masked: Collection[str]) -> tuple[str, dict[str, int]]:
