@@ -13,7 +13,7 @@ import pandas as pd
 
 from evergreen.data.records import group_columns, group_name
 from evergreen.evaluation.fairness import MIN_RATE_ROWS, RATES, Grouping, Sampled, Subject, cross, gap, sample
-from evergreen.evaluation.intervals import Floats, Interval, intervals
+from evergreen.evaluation.intervals import Floats, intervals
 
 
 def audit(table: pd.DataFrame, *, min_group_rows: int, intersections: bool, resamples: int, level: float, seed: int) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def _class_table(subject: Subject, grouping: Grouping, sampled: Sampled, code: i
     rows = np.bincount(subject.actual[grouping.codes == code], minlength=len(subject.labels))
     found = [intervals(sampled.rates[kind, code], sampled.rate_draws[:, kind, code], level=sampled.level) for kind in range(len(RATES))]
     return [
-        {"label": label, "rows": int(rows[place])} | {name: _or_null(found[kind][place]) for kind, name in enumerate(RATES)}
+        {"label": label, "rows": int(rows[place])} | {name: found[kind][place].report() for kind, name in enumerate(RATES)}
         for place, label in enumerate(subject.labels)
     ]
 
@@ -115,10 +115,6 @@ def _gap_table(subject: Subject, grouping: Grouping, sampled: Sampled) -> list[d
             ends = {"lowest": grouping.names[worst], "highest": grouping.names[best]}
             table.append({"metric": metric, "label": about, "difference": difference.report(), "ratio": share.report(), **ends})
     return table
-
-
-def _or_null(figure: Interval) -> dict[str, float] | None:
-    return figure.report() if np.isfinite(figure.value) else None
 
 
 def _reason(columns: Sequence[dict[str, Any]], *, min_group_rows: int) -> str | None:

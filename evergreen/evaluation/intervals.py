@@ -8,6 +8,7 @@ Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapters 
 rows) and 13 (percentile intervals).
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -36,13 +37,17 @@ class Interval:
     low: float
     high: float
 
-    def report(self) -> dict[str, float]:
-        """Return the figure as reports hold it."""
+    def report(self) -> dict[str, float] | None:
+        """Return the figure as reports hold it; None (null in JSON) where it is undefined."""
+        if math.isnan(self.value):
+            return None
         return {"value": round(self.value, DIGITS), "low": round(self.low, DIGITS), "high": round(self.high, DIGITS)}
 
 
-def shown(figure: Mapping[str, float]) -> str:
+def shown(figure: Mapping[str, float] | None) -> str:
     """Return a reported figure as a person reads it: `0.861 (0.825 to 0.897)`."""
+    if figure is None:
+        return "undefined"
     return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
 
 

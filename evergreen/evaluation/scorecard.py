@@ -66,7 +66,7 @@ def headline(result: Bootstrap, *, rows: int) -> dict[str, Any]:
 
 
 def class_table(answers: Answers, result: Bootstrap) -> list[dict[str, Any]]:
-    """Return precision, recall and F1 of each label; a label without rows or answers has null where they are undefined."""
+    """Return precision, recall and F1 of each label; a label without rows or answers has None where they are undefined."""
     rows = np.bincount(answers.actual, minlength=len(answers.labels))
     size = len(answers.labels)
     found = result.intervals("class_rates")

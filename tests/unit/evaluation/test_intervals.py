@@ -97,5 +97,9 @@ def test_a_figure_undefined_on_the_rows_or_in_most_draws_has_no_interval():
     assert np.isnan([rare.low, rare.high]).all()
 
 
+def test_an_undefined_figure_is_null_in_reports():
+    assert Interval(np.nan, np.nan, np.nan).report() is None
+
+
 def test_a_report_rounds_to_six_decimals():
     assert Interval(1 / 3, 0.1234567, 0.5).report() == {"value": 0.333333, "low": 0.123457, "high": 0.5}

@@ -63,15 +63,15 @@ def test_slices_are_judged_on_their_own_rows(answers):
 def test_answering_nothing_has_no_accuracy(answers):
     figures = scorecard.headline(scorecard.scored(replace(answers, threshold=1.1), halves(), **KNOBS), rows=ROWS)
     assert figures["answered"]["coverage"]["value"] == 0
-    assert np.isnan(figures["answered"]["accuracy"]["value"])
+    assert figures["answered"]["accuracy"] is None
 
 
 def test_a_label_without_rows_or_answers_is_listed_with_undefined_rates(answers):
     wider = replace(answers, labels=("a", "b", "c", "d"), probabilities=np.pad(answers.probabilities, ((0, 0), (0, 1))))
     row = scorecard.class_table(wider, scorecard.scored(wider, halves(), **KNOBS))[3]
-    assert (row["label"], row["rows"]) == ("d", 0)
-    assert all(np.isnan(row[name]["value"]) for name in ("precision", "recall", "f1"))
+    assert row == {"label": "d", "rows": 0, "precision": None, "recall": None, "f1": None}
 
 
 def test_a_figure_is_shown_with_its_interval():
     assert shown({"value": 0.8612, "low": 0.8251, "high": 0.8969}) == "0.861 (0.825 to 0.897)"
+    assert shown(None) == "undefined"
