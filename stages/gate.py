@@ -37,7 +37,7 @@ PLAIN_WIDTH = 100  # columns, where the output is no terminal and has no width o
 def gate(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) -> None:
     """Judge the model by its reports; write the verdict, or refuse where a person asked for that."""
     evidence = {name: _evidence(getattr(inputs, name)) for name in REPORTS}
-    verdict = judge(rules=params.gate.rules, **evidence)
+    verdict = judge(rules=params.gate.rules, model_version=_evidence(inputs.evaluation).get("model_version"), **evidence)
     _print(verdict)
     refused = home() / "refused"
     shutil.rmtree(refused, ignore_errors=True)
@@ -64,10 +64,10 @@ def _print(verdict: dict[str, Any]) -> None:
     for title, side in (("rule", "left"), ("value", "right"), ("interval", "right"), ("bound", "left"), ("outcome", "left")):
         table.add_column(title, justify=side, no_wrap=title != "rule")  # type: ignore[arg-type]
     for rule in verdict["rules"]:
-        table.add_row(rule["title"], _number(rule["value"]), _interval(rule), _bound(rule), _outcome(rule))
+        table.add_row(rule["title"], _number(rule["value"], rule["unit"]), _interval(rule), _bound(rule), _outcome(rule))
     console.print(Padding(table, (0, 0, 0, 2)))
     word, _, rest = verdict["summary"].partition(":")
-    console.print(Padding(Text.assemble((word, STYLES[word]), f":{rest}"), (0, 0, 0, 2)))
+    console.print(Text.assemble("  ", (word, STYLES[word]), f":{rest}"), soft_wrap=True)
     for rule in verdict["rules"]:
         if rule["outcome"] in {"fail", "missing"}:
             say(f"- {rule['because']}")
@@ -87,13 +87,13 @@ def _bound(rule: dict[str, Any]) -> str:
 
 
 def _interval(rule: dict[str, Any]) -> str:
-    return "" if rule["interval"] is None else " to ".join(_number(end) for end in rule["interval"])
+    return "" if rule["interval"] is None else " to ".join(_number(end, rule["unit"]) for end in rule["interval"])
 
 
-def _number(value: float | None) -> str:
+def _number(value: float | None, unit: str) -> str:
     if value is None:
         return ""
-    return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.3f}"
+    return f"{value:,.1f}" if unit in {"MB", "ms"} else f"{value:z.3f}"
 
 
 def _refusal(verdict: dict[str, Any], kept: Path) -> str:

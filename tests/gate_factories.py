@@ -33,7 +33,6 @@ def good_reports() -> dict[str, dict[str, Any]]:
     return {
         "metrics": {
             "rows": 375,
-            "model_version": "0123456789ab",
             "macro_f1": measured(0.86, 0.82, 0.89),
             "ece": measured(0.03, 0.02, 0.06),
             "lead": {"macro_f1": measured(0.05, 0.02, 0.08)},

@@ -27,7 +27,9 @@ class Figure:
     high: float | None = None
 
 
-def judge(*, rules: Rules, metrics: Report, audit: Report, compression: Report, latency: Report) -> dict[str, Any]:
+def judge(
+    *, rules: Rules, metrics: Report, audit: Report, compression: Report, latency: Report, model_version: str | None = None
+) -> dict[str, Any]:
     """Return the verdict on a model.
 
     REJECT where a rule whose failure is `reject` fails or lacks its evidence; else HOLD where one whose failure is `hold`
@@ -38,7 +40,7 @@ def judge(*, rules: Rules, metrics: Report, audit: Report, compression: Report, 
     reports = {"metrics": metrics, "audit": audit, "compression": compression, "latency": latency}
     judged = [_apply(check, getattr(rules, check.rule), reports) for check in CHECKS]
     verdict = _verdict(judged)
-    return {"verdict": verdict, "model_version": _version(metrics, audit), "summary": _summary(verdict, judged), "rules": judged}
+    return {"verdict": verdict, "model_version": model_version, "summary": _summary(verdict, judged), "rules": judged}
 
 
 def _verdict(judged: list[dict[str, Any]]) -> str:
@@ -46,12 +48,6 @@ def _verdict(judged: list[dict[str, Any]]) -> str:
     if "reject" in failures:
         return "REJECT"
     return "HOLD" if failures or all(rule["outcome"] == "off" for rule in judged) else "PROMOTE"
-
-
-def _version(*reports: Report) -> str | None:
-    """Return the model version that the first report to name one names."""
-    named = (report.get("model_version") for report in reports if isinstance(report, Mapping))
-    return next((version for version in named if isinstance(version, str)), None)
 
 
 def _summary(verdict: str, judged: list[dict[str, Any]]) -> str:
@@ -146,4 +142,4 @@ def _who(check: Check, reports: Mapping[str, Report]) -> str:
 
 def _show(value: float, unit: str = "") -> str:
     """Return a number as a person reads it: three decimals for shares, one for megabytes and milliseconds."""
-    return f"{value:,.1f} {unit}" if unit in {"MB", "ms"} else f"{value:.3f}"
+    return f"{value:,.1f} {unit}" if unit in {"MB", "ms"} else f"{value:z.3f}"

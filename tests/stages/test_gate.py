@@ -12,6 +12,7 @@ from evergreen.reports import read_report
 from stages.gate import REPORTS, gate
 from tests.gate_factories import RULES, good_reports, spoilt, write_reports
 
+VERSION = "0123456789ab"
 ROOT = Path(__file__).parents[2]
 
 
@@ -24,7 +25,7 @@ def run_gate(folder: Path, reports: dict, on_reject: str = "report") -> subproce
     content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     content["gate"] = {"on_reject": on_reject, "rules": RULES}
     (folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    inputs = [f"{name}={path}" for name, path in write_reports(folder, reports).items()]
+    inputs = [f"{name}={path}" for name, path in write_reports(folder, {**reports, "evaluation": {"model_version": VERSION}}).items()]
     command = [sys.executable, "-m", "stages.gate", "--in", *inputs, "--out", "verdict=verdict.json", "--record", "gate-run.json"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "EVERGREEN_HOME": "state"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -33,7 +34,8 @@ def run_gate(folder: Path, reports: dict, on_reject: str = "report") -> subproce
 def test_a_good_model_is_promoted_and_the_table_shows_each_rule(tmp_path: Path) -> None:
     done = run_gate(tmp_path, good_reports())
     assert done.returncode == 0, done.stderr
-    assert read_report(tmp_path / "verdict.json")["verdict"] == "PROMOTE"
+    verdict = read_report(tmp_path / "verdict.json")
+    assert (verdict["verdict"], verdict["model_version"]) == ("PROMOTE", VERSION)
     assert "PROMOTE: the model keeps all 8 rules that are on." in done.stdout
     assert "\x1b[" not in done.stdout  # no colours through a pipe
     row = next(line for line in done.stdout.splitlines() if "Beats the simple baseline" in line)
@@ -73,11 +75,11 @@ def test_a_hold_never_ends_the_pipeline(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["{", "[]"])
 def test_a_damaged_report_fails_closed_and_says_so(tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / "state"))
-    write_reports(tmp_path, good_reports())
+    write_reports(tmp_path, {**good_reports(), "evaluation": {"model_version": VERSION}})
     (tmp_path / "audit.json").write_text(damage, encoding="utf-8")
     gate(
         params(),
-        SimpleNamespace(**{name: tmp_path / f"{name}.json" for name in REPORTS}),
+        SimpleNamespace(**{name: tmp_path / f"{name}.json" for name in (*REPORTS, "evaluation")}),
         SimpleNamespace(verdict=tmp_path / "verdict.json"),
     )
     verdict = read_report(tmp_path / "verdict.json")

@@ -28,7 +28,7 @@ def test_every_rule_of_the_schema_is_judged() -> None:
 
 
 def test_a_model_that_keeps_every_rule_is_promoted() -> None:
-    verdict = judge(rules=rules(), **good_reports())
+    verdict = judge(rules=rules(), **good_reports(), model_version="0123456789ab")
     assert verdict["verdict"] == "PROMOTE"
     assert verdict["model_version"] == "0123456789ab"
     assert {entry["outcome"] for entry in verdict["rules"]} == {"pass"}
