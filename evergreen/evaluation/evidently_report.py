@@ -166,7 +166,7 @@ def _audit_widgets(audit: dict[str, Any]) -> list[Any]:
     gaps = gap_rows(audit)
     if gaps:
         head = ("Column", "Gap in", "Label", "Lowest", "Highest", "Difference", "Interval")
-        widgets.append(table_data(title="Widest gaps between groups", column_names=head, data=gaps))
+        widgets.append(table_data(title="Gaps between groups: in accuracy, then the widest of other rates", column_names=head, data=gaps))
     return widgets
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-MOST_GAPS = 20  # rows of the table of gaps, the widest first
+MOST_GAPS = 20  # rows of the table of gaps
 
 
 def audit_rows(audit: dict[str, Any]) -> list[list[str]]:
@@ -16,9 +16,12 @@ def audit_rows(audit: dict[str, Any]) -> list[list[str]]:
 
 
 def gap_rows(audit: dict[str, Any]) -> list[list[str]]:
-    """Return a row per gap, the widest first: column, metric, label, lowest and highest group, difference, interval."""
+    """Return a row per gap: column, metric, label, lowest and highest group, difference, interval.
+
+    Gaps in accuracy come first, for the gate bounds them; then the widest.
+    """
     gaps = [(column["name"], gap) for column in _columns(audit) for gap in column["gaps"] if gap["difference"]]
-    gaps.sort(key=lambda item: -item[1]["difference"]["value"])
+    gaps.sort(key=lambda item: (item[1]["metric"] != "accuracy", -item[1]["difference"]["value"]))
     return [
         [name, gap["metric"].replace("_", " "), gap["label"] or "all", gap["lowest"], gap["highest"], *_said(gap["difference"])]
         for name, gap in gaps[:MOST_GAPS]
