@@ -10,9 +10,9 @@ import pandas as pd
 from pydantic import ValidationError
 from rich.console import Console
 
-from evergreen.config import Columns, load_params
+from evergreen.config import SPLITS, Columns, load_params
 from evergreen.data.profile import profile, suggest
-from evergreen.data.quality import examine, refusals
+from evergreen.data.quality import counts, examine, refusals
 from evergreen.data.records import group_columns, group_name
 from evergreen.data.roles import to_examples
 from evergreen.data.sources import read_source
@@ -70,6 +70,7 @@ def init(
         faults = [f"- {check['title']}: {check['rows']:,} rows. {check['advice']}" for check in stopping]
         raise QualityError("\n".join([f"{file} cannot be used yet; {params_path} is as it was:", *faults]))
     _check_groups(table, params_path)
+    _check_splits(table, file, params_path)
 
     found = profile(table)
     changes = _ingest_changes(file, columns) | suggest(found, params)
@@ -90,6 +91,33 @@ def _check_groups(table: pd.DataFrame, params_path: Path) -> None:
                 f"column {group_name(column)!r} has {number:,} different values, too many for groups (at most {MOST_GROUPS}); "
                 f"put them into bands, or leave out --group {group_name(column)}. {params_path} is as it was"
             )
+
+
+def _check_splits(table: pd.DataFrame, file: Path, params_path: Path) -> None:
+    """Refuse what the split stage would refuse later: unknown split names, labels that some split must do without."""
+    labels = table["label"].str.strip()
+    if "split" not in table.columns:
+        few = labels.value_counts()[lambda rows: rows < len(SPLITS)].sort_index()
+        if len(few):
+            shown = "; ".join(f"{label}: {rows}" for label, rows in few.items())
+            raise QualityError(
+                f"{file} has labels with fewer than {len(SPLITS)} rows, one for each split ({shown}); "
+                f"add rows, merge or drop these labels. {params_path} is as it was"
+            )
+        return
+    unknown = counts(table.loc[~table["split"].isin(SPLITS), "split"])
+    if unknown:
+        shown = ", ".join(f"{name!r} ({rows:,} rows)" for name, rows in unknown.items())
+        raise ColumnError(
+            f"the split column holds {shown}; the choices are {', '.join(SPLITS)}. Rename or take out these rows, "
+            f"or leave out --split: the rows are then split anew. {params_path} is as it was"
+        )
+    lacking = sorted(set(labels) - set(labels[table["split"] == "train"]))
+    if lacking:
+        raise QualityError(
+            f"{file}: {len(lacking)} labels have no train rows ({'; '.join(lacking[:20])}); "
+            f"add rows, merge or drop these labels. {params_path} is as it was"
+        )
 
 
 def _ingest_changes(file: Path, columns: Columns) -> dict[str, Any]:

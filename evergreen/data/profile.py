@@ -24,6 +24,7 @@ EAST_ASIAN = {"han", "kana", "hangul"}
 SCRIPT_NAMES = {"cjk": "han", "hiragana": "kana", "katakana": "kana"}
 LARGE = 5000  # rows from which on small shares are enough rows to stop, calibrate and test on
 TOKENS_PER_WORD = 1.5  # sub-word tokens in an English word, on the generous side
+CHARACTERS_PER_TOKEN = 3  # few, as in capitals and abbreviations
 SMALLEST_WINDOW, LARGEST_WINDOW = 64, 256  # tokens; the default backbone was trained on 256
 WORST_GROUP = {"min_value": 0.70, "failure": "hold"}
 FAIRNESS_GAP = {"max_upper": 0.20, "failure": "hold"}
@@ -150,8 +151,9 @@ def _fractions(found: Profile) -> dict[str, float]:
 
 def _window(found: Profile) -> int:
     """Return the tokens that hold the longest text, as a multiple of 32 in a sensible range; a wide window costs short texts nothing."""
-    main = next(iter(found.scripts), "latin")
-    tokens = found.characters.most if main in NOT_SPACED else max(TOKENS_PER_WORD * found.words.most, found.characters.most / 4)
+    characters, words = found.characters.most, found.words.most
+    spaced = next(iter(found.scripts), "latin") not in NOT_SPACED
+    tokens = max(TOKENS_PER_WORD * words, characters / CHARACTERS_PER_TOKEN) if spaced else characters
     return int(np.clip(32 * np.ceil((tokens + 2) / 32), SMALLEST_WINDOW, LARGEST_WINDOW))
 
 

@@ -29,12 +29,9 @@ def render_quality(report: dict[str, Any], table: pd.DataFrame) -> str:
             lines += _table(("id", "row"), [(row, _cell(text)) for row, text in examples(table, check["ids"])])
             if check["rows"] > len(check["ids"]):
                 lines += ["", f"... and {check['rows'] - len(check['ids']):,} more."]
-    length = report["text_length"]
-    lines += ["", "## Text length", ""]
-    lines += _table(
-        ("characters", "shortest", "median", "95th percentile", "longest"),
-        [("", *(f"{length[key]:,.0f}" for key in ("min", "median", "p95", "max")))],
-    )
+    names = {"min": "shortest", "median": "median", "p95": "95th percentile", "max": "longest"}
+    lengths = [(name, f"{report['text_length'][key]:,.0f}") for key, name in names.items()]
+    lines += ["", "## Text length", "", *_table(("text", "characters"), lengths)]
     lines += ["", "## Labels", "", *_counts("label", report["labels"], report["rows"])]
     for name, found in report["groups"].items():
         lines += ["", f"## Group {_cell(name)}", "", *_counts("group", found, report["rows"])]

@@ -93,10 +93,18 @@ def _read_file(path: Path) -> SourceFile:
 
 def _decoded(path: Path) -> str:
     """Return a file's text; raise SourceError with the place of the first bad byte and the encodings that would read it."""
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as fault:
+        raise SourceError(f"{path} cannot be opened ({fault.strerror}); look at its permissions") from None
     for mark, name in ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16")):
         if content.startswith(mark):
             raise SourceError(f"{path} is encoded in {name}, not in UTF-8; convert it: {_convert(path, 'utf-16')}")
+    if b"\0" in content:
+        line = content.count(b"\n", 0, content.index(b"\0")) + 1
+        raise SourceError(
+            f"{path}, line {line} holds a NUL byte: it is not text, or it is UTF-16; convert it: {_convert(path, 'utf-16le')}"
+        )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as fault:

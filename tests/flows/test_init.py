@@ -148,6 +148,34 @@ def test_labels_with_too_few_rows_are_listed_with_the_choices(project: Path) -> 
     )
 
 
+def test_labels_with_fewer_rows_than_splits_are_refused_even_where_validate_would_take_them(project: Path) -> None:
+    Path("params.yaml").write_bytes(TEXT.replace(b"min_rows_per_label: 20 ", b"min_rows_per_label: 2 "))
+    file = write_csv(project / "data.csv", [*messages(), *[[f"odd {row}", "odd", "g0"] for row in range(3)]])
+    assert refused(file).startswith(f"{file} has labels with fewer than 4 rows, one for each split (odd: 3); add rows, merge or drop")
+
+
+def with_splits(*names: str) -> list[list[str]]:
+    return [["text", "label", "part"], *[[*row[:2], names[place % len(names)]] for place, row in enumerate(messages()[1:])]]
+
+
+def test_split_names_that_mean_nothing_are_refused_with_the_choices(project: Path) -> None:
+    file = write_csv(project / "data.csv", with_splits("train", "later"))
+    assert refused(file, split="part").startswith(
+        "the split column holds 'later' (120 rows); the choices are train, validation, calibration, test. "
+        "Rename or take out these rows, or leave out --split"
+    )
+
+
+def test_labels_without_train_rows_are_refused(project: Path) -> None:
+    file = write_csv(project / "data.csv", with_splits("train", "dev", "test"))  # three labels in turn, too: one to each split
+    assert refused(file, split="part").startswith(f"{file}: 2 labels have no train rows (fees; fraud); add rows, merge or drop")
+
+
+def test_a_split_column_is_used_as_given(project: Path) -> None:
+    started(write_csv(project / "data.csv", with_splits("train", "train", "train", "test")), split="part")
+    assert (params().split.method, params().ingest.columns.split) == ("given", "part")
+
+
 def test_too_few_rows_and_a_single_label_are_refused(project: Path) -> None:
     assert "- at least 200 rows: 120 rows. Collect more rows" in refused(write_csv(project / "few.csv", messages(120)))
     assert "- only 1 label" in refused(write_csv(project / "one.csv", messages(labels=["card"])))

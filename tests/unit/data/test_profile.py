@@ -63,7 +63,7 @@ def test_splits_of_the_source_are_used() -> None:
     assert "split.method" not in suggest(profile(good_rows()), params())
 
 
-@pytest.mark.parametrize(("words", "tokens"), [(10, 64), (60, 96), (1000, 256)])
+@pytest.mark.parametrize(("words", "tokens"), [(10, 64), (60, 128), (1000, 256)])
 def test_the_token_window_holds_the_longest_text(words: int, tokens: int) -> None:
     changes = suggest(profile(rows(["word " * words] * 4, ["x", "y"] * 2)), params())
     assert changes.get("finetune.max_tokens", params().finetune.max_tokens) == tokens

@@ -118,6 +118,22 @@ def test_utf_16_is_recognised(tmp_path: Path) -> None:
     assert "is encoded in UTF-16, not in UTF-8; convert it: iconv -f utf-16" in refused(tmp_path / "data.csv")
 
 
+def test_utf_16_without_a_mark_is_not_taken_for_text(tmp_path: Path) -> None:
+    write_csv(tmp_path / "data.csv", TABLE, encoding="utf-16-le")
+    assert "data.csv, line 1 holds a NUL byte: it is not text, or it is UTF-16; convert it: iconv -f utf-16le" in refused(
+        tmp_path / "data.csv"
+    )
+
+
+def test_a_file_that_may_not_be_opened_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    path = write_csv(tmp_path / "data.csv", TABLE)
+    monkeypatch.setattr(Path, "read_bytes", closed)
+    assert refused(path) == f"{path} cannot be opened (Permission denied); look at its permissions"
+
+
 def test_a_ragged_row_is_placed_by_the_line_it_begins_on(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text('text,label\n"two\nlines",x\nHello, you,x\n', encoding="utf-8")
     assert "line 4: 3 fields where the header has 2 ('text', 'label'); the line begins 'Hello, you,x'" in refused(tmp_path / "data.csv")
