@@ -18,6 +18,7 @@ from evergreen.data.roles import to_examples
 from evergreen.data.sources import read_source
 from evergreen.errors import ColumnError, ConfigError, QualityError
 from evergreen.params_file import edit_params
+from evergreen.wording import counted
 from flows.init_page import show_changes, show_next, show_profile
 
 PARAMS = Path("params.yaml")
@@ -67,7 +68,7 @@ def init(
     report = examine(table, bounds=params.validate_, today=datetime.now(UTC).date())
     stopping = [check for check in refusals(report) if check["name"] in STOPPING]
     if stopping:
-        faults = [f"- {check['title']}: {check['rows']:,} rows. {check['advice']}" for check in stopping]
+        faults = [f"- {check['title']}: {counted(check['rows'], 'row')}. {check['advice']}" for check in stopping]
         raise QualityError("\n".join([f"{file} cannot be used yet; {params_path} is as it was:", *faults]))
     _check_groups(table, params_path)
     _check_splits(table, file, params_path)
@@ -81,7 +82,7 @@ def init(
     edit_params(params_path, changes)
     show_profile(console, source, found)
     show_changes(console, params_path, {place: (_at(old, place), value) for place, value in changes.items()})
-    show_next(console, [f"{check['title']} ({check['rows']:,} rows). {check['advice']}" for check in refusals(report)])
+    show_next(console, [f"{check['title']} ({counted(check['rows'], 'row')}). {check['advice']}" for check in refusals(report)])
 
 
 def _check_groups(table: pd.DataFrame, params_path: Path) -> None:
@@ -107,7 +108,7 @@ def _check_splits(table: pd.DataFrame, file: Path, params_path: Path) -> None:
         return
     unknown = counts(table.loc[~table["split"].isin(SPLITS), "split"])
     if unknown:
-        shown = ", ".join(f"{name!r} ({rows:,} rows)" for name, rows in unknown.items())
+        shown = ", ".join(f"{name!r} ({counted(rows, 'row')})" for name, rows in unknown.items())
         raise ColumnError(
             f"the split column holds {shown}; the choices are {', '.join(SPLITS)}. Rename or take out these rows, "
             f"or leave out --split: the rows are then split anew. {params_path} is as it was"
@@ -115,7 +116,7 @@ def _check_splits(table: pd.DataFrame, file: Path, params_path: Path) -> None:
     lacking = sorted(set(labels) - set(labels[table["split"] == "train"]))
     if lacking:
         raise QualityError(
-            f"{file}: {len(lacking)} labels have no train rows ({'; '.join(lacking[:20])}); "
+            f"{file}: {counted(len(lacking), 'label')} without train rows ({'; '.join(lacking[:20])}); "
             f"add rows, merge or drop these labels. {params_path} is as it was"
         )
 

@@ -6,6 +6,7 @@ from evergreen.config import Params
 from evergreen.data.records import read_table, write_table
 from evergreen.data.splitting import split_table
 from evergreen.reports import write_report
+from evergreen.wording import counted
 from stages._run import main, say
 
 
@@ -18,10 +19,10 @@ def split(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) -> 
         period = f", {report['splits'][name]['from']} to {report['splits'][name]['to']}" if report["splits"][name]["from"] else ""
         say(f"{name:<12}{len(rows):>8,} rows ({len(rows) / total:5.1%}){period}")
         write_table(rows, outputs.splits / f"{name}.parquet")
-    together = report["kept_together"]
-    say(f"found {together['customers']:,} customers with several rows and {together['near_duplicates']:,} near-duplicate pairs; no leak")
+    customers, pairs = report["kept_together"]["customers"], report["kept_together"]["near_duplicates"]
+    say(f"found {counted(customers, 'customer')} with several rows and {counted(pairs, 'near-duplicate pair')}; no leak")
     if report["removed"]:
-        say(f"removed {report['removed']:,} rows that repeat a row of another split")
+        say(f"removed {counted(report['removed'], 'row')} repeating a row of another split")
     write_report(report, outputs.report)
 
 

@@ -9,6 +9,7 @@ from evergreen.data.quality_page import render_quality
 from evergreen.data.records import read_table
 from evergreen.errors import QualityError
 from evergreen.reports import write_report
+from evergreen.wording import counted
 from stages._run import home, main, say
 
 
@@ -21,13 +22,13 @@ def validate(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) 
     if found := refusals(report):
         refused.parent.mkdir(parents=True, exist_ok=True)
         refused.write_text(page, encoding="utf-8")
-        number = f"{len(found)} check{'s' if len(found) > 1 else ''}"
+        number = counted(len(found), "check")
         raise QualityError(f"the data is refused by {number}:\n{refusal(report, table)}\nThe whole report is in {refused}")
     refused.unlink(missing_ok=True)
     say(f"{report['rows']:,} rows, {len(report['labels'])} labels: fit to use ({len(report['checks'])} checks)")
     for check in report["checks"]:
         if check["outcome"] == "warn":
-            say(f"tolerated: {check['rows']:,} rows, {check['title']}")
+            say(f"tolerated: {counted(check['rows'], 'row')}, {check['title']}")
     outputs.page.write_text(page, encoding="utf-8")
     write_report(report, outputs.report)
 

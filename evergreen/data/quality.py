@@ -17,6 +17,7 @@ from evergreen.config import Validate
 from evergreen.data.records import group_columns, group_name
 from evergreen.data.text import CONTROL
 from evergreen.errors import ColumnError
+from evergreen.wording import counted
 
 # Where UTF-8 was read as Windows-1252, an accented letter becomes a run of these.
 SUSPECT = re.compile("[\u0080-\u00ff\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u2122]{2,}")
@@ -90,7 +91,7 @@ def refusal(report: dict[str, Any], table: pd.DataFrame) -> str:
     lines = []
     for check in refusals(report):
         bound = "" if check["bound"] is None or not check["ids"] else f" ({check['share']:.1%}; tolerated: {check['bound']:.1%})"
-        lines.append(f"- {check['title']}: {check['rows']:,} rows{bound}. {check['advice']}")
+        lines.append(f"- {check['title']}: {counted(check['rows'], 'row')}{bound}. {check['advice']}")
         lines += [f"    {row}: {text}" for row, text in examples(table, check["ids"])]
         if check["rows"] > len(check["ids"]) > 0:
             lines.append(f"    ... and {check['rows'] - len(check['ids']):,} more")
@@ -212,7 +213,10 @@ def _count_check(table: pd.DataFrame, bounds: Validate) -> Check:
     if labels < 2:
         advice, title = "A classifier needs two labels or more; look at ingest.columns.label", f"only {labels} label"
     else:
-        advice, title = "Collect more rows, or lower validate.min_rows", f"at least {bounds.min_rows:,} rows"
+        advice, title = (
+            "Collect more rows, or lower validate.min_rows",
+            f"{'at least' if rows >= bounds.min_rows else 'fewer than'} {bounds.min_rows:,} rows",
+        )
     enough = rows >= bounds.min_rows and labels > 1
     return Check("rows", title, rows, 1.0, None, "pass" if enough else "refuse", [], advice)
 

@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 
 from evergreen.data.quality import examples
+from evergreen.wording import counted
 
 MARKS = {"pass": "passed", "warn": "tolerated", "refuse": "**refused**"}
 
@@ -17,7 +18,7 @@ def render_quality(report: dict[str, Any], table: pd.DataFrame) -> str:
         "# Data quality",
         "",
         f"{report['rows']:,} rows, {len(report['labels'])} labels{period}. "
-        + (f"**Refused by {len(refused)} checks.**" if refused else "**Fit to use.**"),
+        + (f"**Refused by {counted(len(refused), 'check')}.**" if refused else "**Fit to use.**"),
         "",
         "| check | rows | share | tolerated | outcome |",
         "|---|---:|---:|---:|---|",
@@ -25,12 +26,18 @@ def render_quality(report: dict[str, Any], table: pd.DataFrame) -> str:
     ]
     for check in report["checks"]:
         if check["ids"]:
-            lines += ["", f"## {check['title'][:1].upper()}{check['title'][1:]}", "", f"{check['rows']:,} rows. {check['advice']}.", ""]
+            lines += [
+                "",
+                f"## {check['title'][:1].upper()}{check['title'][1:]}",
+                "",
+                f"{counted(check['rows'], 'row')}. {check['advice']}.",
+                "",
+            ]
             lines += _table(("id", "row"), [(row, _cell(text)) for row, text in examples(table, check["ids"])])
             if check["rows"] > len(check["ids"]):
                 lines += ["", f"... and {check['rows'] - len(check['ids']):,} more."]
     names = {"min": "shortest", "median": "median", "p95": "95th percentile", "max": "longest"}
-    lengths = [(name, f"{report['text_length'][key]:,.0f}") for key, name in names.items()]
+    lengths: list[tuple[str, ...]] = [(name, f"{report['text_length'][key]:,.0f}") for key, name in names.items()]
     lines += ["", "## Text length", "", *_table(("text", "characters"), lengths)]
     lines += ["", "## Labels", "", *_counts("label", report["labels"], report["rows"])]
     for name, found in report["groups"].items():

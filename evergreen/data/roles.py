@@ -9,6 +9,7 @@ from evergreen.config import Columns
 from evergreen.data.records import GROUP_PREFIX, MISSING_GROUP, content_id, ordered
 from evergreen.data.sources import SPLIT_OF_NAME, Source
 from evergreen.errors import ColumnError
+from evergreen.wording import counted
 
 ROWS_NAMED = 5
 # Tried in this order on the whole column; ISO 8601 needs no order of day and month.
@@ -73,14 +74,14 @@ def _given_ids(ids: pd.Series, name: str) -> pd.Series:
     empty = ids.index[ids.str.strip() == ""]
     if len(empty):
         raise ColumnError(
-            f"{len(empty):,} rows have no id in column {name!r} (row {', '.join(str(row + 1) for row in empty[:ROWS_NAMED])}); "
+            f"{counted(len(empty), 'row')} without an id in column {name!r} (row {', '.join(str(row + 1) for row in empty[:ROWS_NAMED])}); "
             "fill them, or set ingest.columns.id to null"
         )
     double = ids[ids.duplicated(keep=False)]
     if len(double):
         shown = ", ".join(repr(value) for value in double.unique()[:ROWS_NAMED])
         raise ColumnError(
-            f"column {name!r} repeats {double.nunique():,} ids ({shown}); "
+            f"column {name!r} repeats {counted(double.nunique(), 'id')} ({shown}); "
             "make them unique, or set ingest.columns.id to null: ids then come from the content"
         )
     return ids
@@ -109,7 +110,7 @@ def _timestamps(table: pd.DataFrame, name: str) -> pd.Series:
     if bad.any():
         shown = ", ".join(f"{row.id}: {row.timestamp!r}" for row in table.loc[bad, ["id", "timestamp"]].head(ROWS_NAMED).itertuples())
         raise ColumnError(
-            f"{int(bad.sum()):,} dates of column {name!r} cannot be read ({shown}); write them as YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS, "
-            "or set ingest.columns.time to null"
+            f"{counted(int(bad.sum()), 'date')} of column {name!r} could not be read ({shown}); "
+            "write them as YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS, or set ingest.columns.time to null"
         )
     return parsed.dt.tz_localize(None).astype("datetime64[us]")

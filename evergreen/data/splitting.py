@@ -15,12 +15,14 @@ from evergreen.config import SPLITS, Split
 from evergreen.data.likeness import Likeness, Names
 from evergreen.data.stratification import deal
 from evergreen.errors import SplitError
+from evergreen.wording import counted
 
 Ints = NDArray[np.int64]
 ROWS_NAMED = 5
 REMOVED = ""
 # Where splits that the source gives share a text, the row of the later one goes.
 KEPT_FIRST = ("test", "calibration", "validation", "train")
+NOUN_OF_KIND = {"equal_texts": "equal text", "customers": "customer", "near_duplicates": "near-duplicate pair"}
 ROLE_OF_KIND = {"equal_texts": None, "customers": "customer", "near_duplicates": "near_duplicate"}
 
 
@@ -63,7 +65,7 @@ def check_leakage(table: pd.DataFrame, names: Names, parted: dict[str, list[tupl
         role = ROLE_OF_KIND[kind]
         if pairs and (role is None or role in keep_together):
             shown = "; ".join(" and ".join(f"{table['id'].iloc[row]} ({names[row]})" for row in pair) for pair in pairs[:ROWS_NAMED])
-            raise SplitError(f"the splits leak: {len(pairs):,} {kind.replace('_', ' ')} stand in two splits: {shown}")
+            raise SplitError(f"the splits leak: {counted(len(pairs), NOUN_OF_KIND[kind])} in two splits: {shown}")
 
 
 def _stratified(table: pd.DataFrame, groups: Ints, settings: Split, wanted: tuple[str, ...]) -> Names:
@@ -103,7 +105,7 @@ def _given(table: pd.DataFrame, likeness: Likeness, groups: Ints, settings: Spli
     names = table["split"].to_numpy(object).copy()
     unknown = table.loc[~table["split"].isin(SPLITS), "split"]
     if len(unknown):
-        shown = ", ".join(f"{name!r} ({rows:,} rows)" for name, rows in unknown.value_counts().head(ROWS_NAMED).items())
+        shown = ", ".join(f"{name!r} ({counted(rows, 'row')})" for name, rows in unknown.value_counts().head(ROWS_NAMED).items())
         raise SplitError(
             f"the split column holds {shown}; the choices are {', '.join(SPLITS)}. "
             "Rename or take out these rows, or set split.method to stratified"
@@ -139,7 +141,7 @@ def _check_labels(table: pd.DataFrame, names: Names, method: str) -> None:
         shown = "; ".join(f"{label} ({', '.join(f'{name} {rows}' for name, rows in row.items())})" for label, row in lacking.iterrows())
         where = "every split" if method == "stratified" else "train"
         raise SplitError(
-            f"{len(lacking)} labels have too few rows that stand apart to be in {where}: {shown}. "
+            f"{counted(len(lacking), 'label')} with too few rows that stand apart to be in {where}: {shown}. "
             "Add rows, merge or drop these labels, or change split.fractions" + ("" if method == "stratified" else " or split.method")
         )
 

@@ -168,7 +168,7 @@ def test_split_names_that_mean_nothing_are_refused_with_the_choices(project: Pat
 
 def test_labels_without_train_rows_are_refused(project: Path) -> None:
     file = write_csv(project / "data.csv", with_splits("train", "dev", "test"))  # three labels in turn, too: one to each split
-    assert refused(file, split="part").startswith(f"{file}: 2 labels have no train rows (fees; fraud); add rows, merge or drop")
+    assert refused(file, split="part").startswith(f"{file}: 2 labels without train rows (fees; fraud); add rows, merge or drop")
 
 
 def test_a_split_column_is_used_as_given(project: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_split_column_is_used_as_given(project: Path) -> None:
 
 
 def test_too_few_rows_and_a_single_label_are_refused(project: Path) -> None:
-    assert "- at least 200 rows: 120 rows. Collect more rows" in refused(write_csv(project / "few.csv", messages(120)))
+    assert "- fewer than 200 rows: 120 rows. Collect more rows" in refused(write_csv(project / "few.csv", messages(120)))
     assert "- only 1 label" in refused(write_csv(project / "one.csv", messages(labels=["card"])))
 
 

@@ -85,10 +85,10 @@ def test_a_refusal_names_the_rows_of_all_checks_at_once() -> None:
     report = examine(table, bounds=bounds(), today=TODAY)
     message = refusal(report, table)
     assert [check["name"] for check in refusals(report)] == ["rare_label", "short_text"]
-    assert "labels with fewer than 2 rows (once: 1): 1 rows (10.0%; tolerated: 0.0%). Add rows, merge or drop these labels" in message
+    assert "labels with fewer than 2 rows (once: 1): 1 row (10.0%; tolerated: 0.0%). Add rows, merge or drop these labels" in message
     assert "    q1: [once] 'one long text one long text" in message
     assert "…'" in message
-    assert "texts that are empty or shorter than 1 characters: 1 rows" in message
+    assert "texts that are empty or shorter than 1 characters: 1 row" in message
     assert "    odd: [card] ''" in message
 
 

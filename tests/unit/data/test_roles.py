@@ -52,7 +52,7 @@ def test_dates_that_may_be_day_or_month_first_are_refused(tmp_path: Path) -> Non
 def test_dates_that_cannot_be_read_name_their_rows(tmp_path: Path) -> None:
     rows = [["n", "text", "label", "d"], ["A1", "a", "x", "2025-01-01"], ["A2", "b", "x", "soon"], ["A3", "c", "x", ""]]
     message = refused(tmp_path, rows, time="d", id="n")
-    assert message.startswith("2 dates of column 'd' cannot be read (A2: 'soon', A3: '')")
+    assert message.startswith("2 dates of column 'd' could not be read (A2: 'soon', A3: '')")
     assert "set ingest.columns.time to null" in message
 
 
@@ -82,12 +82,12 @@ def test_columns_without_a_role_may_differ_between_files(tmp_path: Path) -> None
 
 def test_repeated_ids_are_refused(tmp_path: Path) -> None:
     message = refused(tmp_path, [["n", "text", "label"], ["7", "a", "x"], ["7", "b", "x"], ["8", "c", "x"]], id="n")
-    assert message.startswith("column 'n' repeats 1 ids ('7'); make them unique, or set ingest.columns.id to null")
+    assert message.startswith("column 'n' repeats 1 id ('7'); make them unique, or set ingest.columns.id to null")
 
 
 def test_empty_ids_are_refused(tmp_path: Path) -> None:
     assert refused(tmp_path, [["n", "text", "label"], ["7", "a", "x"], [" ", "b", "x"]], id="n").startswith(
-        "1 rows have no id in column 'n' (row 2)"
+        "1 row without an id in column 'n' (row 2)"
     )
 
 

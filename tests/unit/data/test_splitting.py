@@ -73,7 +73,7 @@ def test_another_seed_gives_another_split() -> None:
 def test_a_label_with_too_few_rows_is_refused_with_its_counts_and_the_choices() -> None:
     table = pd.concat([plain(100), rows(["odd one", "odder one"], ["z", "z"]).assign(id=["z1", "z2"]).astype("str")])
     with pytest.raises(
-        SplitError, match=r"1 labels have too few rows that stand apart to be in every split: z \(train .*Add rows, merge or drop"
+        SplitError, match=r"1 label with too few rows that stand apart to be in every split: z \(train .*Add rows, merge or drop"
     ):
         split_table(table, settings=splitting())
 
@@ -170,7 +170,7 @@ def test_given_needs_a_split_column_and_train_rows() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "change"),
-    [("equal texts", {"text": "same"}), ("near duplicates", {"text": [f"{NEAR} 1", f"{NEAR} 2"]}), ("customers", {"customer": "c"})],
+    [("equal text", {"text": "same"}), ("near-duplicate pair", {"text": [f"{NEAR} 1", f"{NEAR} 2"]}), ("customer", {"customer": "c"})],
 )
 def test_a_leak_fails_and_names_the_rows(kind: str, change: dict) -> None:
     table = plain(4).assign(customer=["a", "b", "d", "e"]).astype({"customer": "str"})
@@ -178,7 +178,7 @@ def test_a_leak_fails_and_names_the_rows(kind: str, change: dict) -> None:
         table.loc[1:2, column] = value
     names = np.array(["train", "train", "test", "test"], object)
     parted = Likeness.of(table, threshold=0.85).parted(names)
-    with pytest.raises(SplitError, match=rf"the splits leak: 1 {kind} stand in two splits: r1 \(train\) and r2 \(test\)"):
+    with pytest.raises(SplitError, match=rf"the splits leak: 1 {kind} in two splits: r1 \(train\) and r2 \(test\)"):
         check_leakage(table, names, parted, keep_together=["customer", "near_duplicate"])
 
 
