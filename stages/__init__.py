@@ -1,1 +1,19 @@
-"""WHERE: one runner per stage of dvc.yaml, in its order: load, call evergreen, save."""
+"""WHERE: one runner per stage of dvc.yaml, in its order: load, call evergreen, save.
+
+The environment of every stage is set here, before any library reads it. Threads that wait for one another sleep
+instead of spinning: on a machine with other work a spinning training is fifty times slower, on a quiet one no faster.
+Nothing calls home and nothing asks the network unless `finetune.backbone.allow_download` says so.
+"""
+
+import os
+
+ENVIRONMENT = {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "TOKENIZERS_PARALLELISM": "false",
+    "DO_NOT_TRACK": "1",
+    "BENTOML_DO_NOT_TRACK": "True",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+
+for name, value in ENVIRONMENT.items():
+    os.environ.setdefault(name, value)

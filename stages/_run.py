@@ -9,11 +9,9 @@ runner has ended well, so that a killed or failed run leaves the old output or n
 """
 
 import argparse
-import ctypes
 import fcntl
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,12 +22,12 @@ import psutil
 
 from evergreen.config import Params, load_params
 from evergreen.errors import EvergreenError
+from evergreen.processes import die_with_parent
 from evergreen.reports import write_report
 from evergreen.run_record import RunRecord
 
 Runner = Callable[[Params, SimpleNamespace, SimpleNamespace], None]
 PARAMS = Path("params.yaml")
-PR_SET_PDEATHSIG = 1
 
 
 def say(message: str) -> None:
@@ -49,7 +47,7 @@ def main(runner: Runner, arguments: list[str] | None = None) -> None:
     outputs = _pairs(given.out)
     record = {"record": given.record} if given.record else {}
     try:
-        _die_with_parent()
+        die_with_parent()
         with _alone(runner.__name__), _all_or_nothing({**outputs, **record}) as staged:
             with RunRecord(runner.__name__, start) as measured:
                 runner(
@@ -75,12 +73,6 @@ def _parse(stage: str, arguments: list[str] | None) -> argparse.Namespace:
 def _pairs(items: list[str]) -> dict[str, Path]:
     pairs = (item.partition("=") for item in items)
     return {name: Path(path) for name, _, path in pairs}
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to end this process when DVC dies: an orphan would write beside the stage that a re-run starts."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 from types import SimpleNamespace
 
-from transformers import AutoModelForSequenceClassification
-
 from evergreen.config import Params
 from evergreen.data.records import read_table
 from evergreen.model import backbone, environment, export
@@ -16,9 +14,7 @@ def compress(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) 
     """Export `model` to `artifact`, compare both on validation rows, time single texts."""
     settings = params.compress
     environment.fix(threads=settings.threads, seed=params.finetune.seed)
-    model = AutoModelForSequenceClassification.from_pretrained(
-        inputs.model, use_safetensors=True, trust_remote_code=False, local_files_only=True
-    )
+    model = backbone.load_trained(inputs.model)
     tokenizer = backbone.load_tokenizer(inputs.model)
     described = export.write_artifact(
         model,

@@ -17,6 +17,7 @@ from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
@@ -141,19 +142,30 @@ def load_model(found: Found, *, labels: list[str], source: str) -> PreTrainedMod
         trust_remote_code=False,
         local_files_only=True,
     )
+    model = _load(found.folder, config, source)
+    # The folder's path would otherwise end up in the saved configuration and change its bytes from machine to machine.
+    model.config._name_or_path = model.name_or_path = source
+    return model
+
+
+def load_trained(folder: Path) -> PreTrainedModel:
+    """Load a classifier that a training saved."""
+    return _load(folder, AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True), str(folder))
+
+
+def _load(folder: Path, config: PreTrainedConfig, source: str) -> PreTrainedModel:
+    """Load weights in float32, without the library's bar and its remark that a fresh head is fresh."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
-            found.folder, config=config, dtype="float32", use_safetensors=True, trust_remote_code=False, local_files_only=True
+            folder, config=config, dtype="float32", use_safetensors=True, trust_remote_code=False, local_files_only=True
         )
     except (OSError, ValueError, RuntimeError) as fault:
-        raise BackboneError(f"the backbone {source} in {found.folder} does not load as a text classifier: {fault}") from None
+        raise BackboneError(f"{source} does not load as a text classifier: {fault}") from None
     finally:
         logging.set_verbosity(verbosity)
-    # The folder's path would otherwise end up in the saved configuration and change its bytes from machine to machine.
-    model.config._name_or_path = model.name_or_path = source
     return model
 
 

@@ -82,7 +82,8 @@ class Training:
         self.forward = packed_logits if self.packed else padded_logits
         self.steps_per_epoch = math.ceil(len(train.rows) / settings.batch_size)
         self.total = self.steps_per_epoch * settings.epochs
-        self.weights = _class_weights(train.labels, len(model.config.id2label or {})).to(model.device) if settings.class_weights == "balanced" else None
+        balanced = settings.class_weights == "balanced"
+        self.weights = _class_weights(train.labels, len(model.config.id2label or {})).to(model.device) if balanced else None
         if settings.mode == "frozen":
             model.base_model.requires_grad_(False)
         self.optimizer = _optimizer(model, settings)

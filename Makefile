@@ -1,0 +1,50 @@
+# Two commands are all a newcomer needs: `make run` and `make test`. Each does its own set-up in .venv, once.
+
+PYTHON ?= python3
+BIN := .venv/bin
+SETUP := .venv/.complete
+PORT ?= 3000
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DVC_NO_ANALYTICS := 1
+export DO_NOT_TRACK := 1
+export BENTOML_DO_NOT_TRACK := True
+
+.DEFAULT_GOAL := help
+.PHONY: help run serve test test-all check clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(SETUP)  ## set up, then turn the raw messages into a gated, documented, packaged model (only what has changed)
+	@evergreen train
+
+serve: $(SETUP)  ## answer requests on http://127.0.0.1:3000 with the packaged model (PORT=3000)
+	@test -f build/bento/bento.yaml || { echo "There is no packaged model yet; run \`make run\` first."; exit 1; }
+	@BENTOML_HOME=.evergreen/bentoml bentoml serve build/bento --host 127.0.0.1 --port $(PORT)
+
+test: $(SETUP)  ## set up, then run the tests
+	@python -m pytest
+
+test-all: $(SETUP)  ## the long cases too: the whole loop, kills in every stage, real data
+	@python -m pytest -m "long or not long"
+
+check: $(SETUP)  ## style, types, import rules, dependencies
+	@ruff format --check .
+	@ruff check .
+	@mypy
+	@lint-imports --no-cache
+	@python -m pip check
+
+clean:  ## remove what the pipeline made (.venv and DVC's cache stay)
+	rm -rf data/raw.parquet data/clean.parquet data/splits models reports/*.json reports/*.md reports/*.html reports/*.parquet plots runs build .evergreen
+	rm -rf .pytest_cache .mypy_cache .ruff_cache
+
+# Rebuilt when the pins or the project's own needs change, and only then.
+$(SETUP): constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+		echo "Evergreen needs Python 3.11, 3.12 or 3.13; $(PYTHON) is $$($(PYTHON) --version). Say which: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing the pinned dependencies into .venv (once; a few minutes) ..."
+	@python -m pip install --quiet --constraint constraints.txt setuptools
+	@python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[train,dev]'
+	@touch $(SETUP)

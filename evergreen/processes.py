@@ -1,0 +1,57 @@
+"""Processes that do not outlive those who started them."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+
+PR_SET_PDEATHSIG = 1
+SECONDS_TO_END = 10
+
+
+def die_with_parent() -> None:
+    """Ask Linux to kill this process when its parent dies: an orphan would write beside the one that a re-run starts."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def stream(command: Sequence[str], environment: dict[str, str]) -> Generator[str, None, int]:
+    """Run a command in a process group of its own and give its output, line by line; return its exit status.
+
+    The status is the generator's return value (`status = yield from stream(...)`). Leaving the generator early (an
+    error, a cancelled run) ends the whole group: politely first, by force after SECONDS_TO_END.
+    """
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+        preexec_fn=die_with_parent,
+    )
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            yield line.rstrip("\n")
+        return process.wait()
+    finally:
+        _end(process)
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    if process.stdout:
+        process.stdout.close()

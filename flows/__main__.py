@@ -1,0 +1,80 @@
+"""The command line: `evergreen init`, `evergreen train`, `evergreen summary`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from evergreen.errors import EvergreenError
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command; on an EvergreenError print its message alone and exit with status 1."""
+    given = _parser().parse_args(arguments)
+    try:
+        given.run(given)
+    except EvergreenError as error:
+        console = Console(stderr=True)
+        console.print(Text(str(error), style="red"), soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="evergreen", description="Keeps fine-tuned classifiers fresh.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_init(commands.add_parser("init", help="look at your own data and write params.yaml for it"))
+    train = commands.add_parser("train", help="run what has changed of the pipeline, from raw data to the Bento, as one flow")
+    train.add_argument("--force", action="store_true", help="also run stages that nothing has changed for")
+    train.set_defaults(run=_train)
+    summary = commands.add_parser("summary", help="show the present model's metrics and verdict")
+    summary.set_defaults(run=_summary)
+    return parser
+
+
+def _add_init(parser: argparse.ArgumentParser) -> None:
+    # Imported here and below, not above: each command pays for its own libraries alone.
+    from flows import init
+
+    init.add_arguments(parser)
+    parser.set_defaults(run=init.run)
+
+
+def _train(given: argparse.Namespace) -> None:
+    from flows import pipeline
+    from flows.summary import show_summary
+
+    console, root = Console(), Path.cwd()
+    pipeline.heal(root, say=console.print)
+    plan = pipeline.read_pipeline(root)
+    if not given.force and not pipeline.changed(root):
+        console.print(
+            Text(f"All {len(plan.order)} stages are up to date: nothing in code, data or params.yaml has changed.", style="green")
+        )
+    else:
+        _run_flow(root, console, force=given.force)
+    show_summary(root, plan, console)
+
+
+def _run_flow(root: Path, console: Console, *, force: bool) -> None:
+    console.print(Text("Starting a flow run; Prefect's own server comes up with it …", style="dim"))
+    from flows.terminal import stages_shown
+    from flows.train import train
+
+    with stages_shown(console):
+        train(root, force=force)
+
+
+def _summary(given: argparse.Namespace) -> None:
+    from flows import pipeline
+    from flows.summary import show_summary
+
+    root = Path.cwd()
+    show_summary(root, pipeline.read_pipeline(root), Console())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""What `evergreen train` shows on a terminal: one short section per stage, drawn from the log of the flow run."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.text import Text
+
+WIDTH = 100
+PREFECT_ENDING = "Finished in state"
+
+
+class StagePrinter(logging.Handler):
+    """Prints the log of task runs: the stage's name and time, its own lines below it."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.INFO)
+        self.console = console
+        self.stage: str | None = None
+        self.start = 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line of a task run."""
+        stage = getattr(record, "task_run_name", None)
+        message = record.getMessage()
+        if stage is None or record.levelno > logging.INFO:
+            return  # failures are told once, by whoever started the flow
+        if message.startswith(PREFECT_ENDING):
+            self._end()
+            return
+        self._begin(stage)
+        self.console.print(Text(message), style="dim" if message.startswith("  cached:") else None, soft_wrap=True, highlight=False)
+
+    def _begin(self, stage: str) -> None:
+        if stage != self.stage:
+            self.stage, self.start = stage, time.monotonic()
+            self.console.print(Text(stage, style="bold green"))
+
+    def _end(self) -> None:
+        if self.stage is not None:
+            self.console.print(Text(f"{time.monotonic() - self.start:.1f} s".rjust(10), style="dim"))
+            self.stage = None
+
+
+@contextmanager
+def stages_shown(console: Console) -> Iterator[None]:
+    """Show the stages of the flow that runs inside, instead of Prefect's own lines."""
+    logger, printer = logging.getLogger("prefect.task_runs"), StagePrinter(console)
+    quiet = [handler for name in ("prefect", "prefect.task_runs", "prefect.flow_runs") for handler in logging.getLogger(name).handlers
+             if type(handler).__name__ == "PrefectConsoleHandler"]  # fmt: skip
+    levels = [handler.level for handler in quiet]
+    for handler in quiet:
+        handler.setLevel(logging.CRITICAL + 1)
+    logger.addHandler(printer)
+    try:
+        yield
+    finally:
+        logger.removeHandler(printer)
+        for handler, level in zip(quiet, levels, strict=True):
+            handler.setLevel(level)
