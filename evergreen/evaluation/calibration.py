@@ -51,7 +51,7 @@ def calibrate(
     temperature = round(fit_temperature(logits_NC, actual_N), 6)
     before, after = (_figures(logits_NC, actual_N, temperature=value, bins=bins) for value in (1.0, temperature))
     confidence_N, correct_N = answers(logits_NC, actual_N, temperature=temperature)
-    chosen = choose_threshold(confidence_N, correct_N, target_accuracy=target_accuracy, min_coverage=min_coverage)
+    chosen, reached = choose_threshold(confidence_N, correct_N, target_accuracy=target_accuracy, min_coverage=min_coverage)
     report = {
         "rows": len(actual_N),
         "temperature": temperature,
@@ -63,7 +63,7 @@ def calibrate(
         "coverage": round(chosen.coverage, 6),
         "accuracy_answered": round(chosen.accuracy, 6),
         "target_accuracy": target_accuracy,
-        "reached": bool(chosen.accuracy >= target_accuracy),
+        "reached": reached,
         "curve": [at_threshold(confidence_N, correct_N, step / STEPS).report() for step in range(STEPS)],
     }
     return temperature, chosen, report
@@ -88,25 +88,29 @@ def fit_temperature(logits_NC: NDArray[Any], actual_N: Integers) -> float:
     return float(np.exp(minimize_scalar(cost, bounds=(low, high), method="bounded", options={"xatol": 1e-7}).x))
 
 
-def choose_threshold(confidence_N: Floats, correct_N: NDArray[np.bool_], *, target_accuracy: float, min_coverage: float) -> Threshold:
-    """Return the smallest threshold at which the accuracy among the answered rows reaches the target.
+def choose_threshold(
+    confidence_N: Floats, correct_N: NDArray[np.bool_], *, target_accuracy: float, min_coverage: float
+) -> tuple[Threshold, bool]:
+    """Return the smallest threshold from which on the answers reach the target accuracy, and whether any does.
 
-    Thresholds that would answer less than `min_coverage` of the rows, or fewer than MIN_ANSWERED of them, are not
-    considered: an accuracy seen on five rows says nothing. Where none of the others reaches the target, the most accurate
-    of them is returned, of equals the one that answers most. A threshold of 0 answers everything.
+    Both witnesses must say so: the share of right answers seen, and the mean confidence stated (after the temperature).
+    The first alone flatters: of many thresholds some reach the target by luck on few rows. Thresholds that would answer
+    less than `min_coverage` of the rows, or fewer than MIN_ANSWERED of them, are not considered. Where none of the others
+    reaches the target, the one at which the lesser of the two witnesses is highest is returned, of equals the one that
+    answers most. A threshold of 0 answers everything.
     """
     order = np.argsort(-confidence_N, kind="stable")
     answered_N = np.arange(1, len(order) + 1)
-    accuracy_N = np.cumsum(correct_N[order]) / answered_N
+    vouched_N = np.minimum(np.cumsum(correct_N[order]), np.cumsum(confidence_N[order])) / answered_N
     floored_N = np.floor(confidence_N[order] * 1e6) / 1e6  # as it is written down, and never above the row that it admits
     last_N = np.append(floored_N[1:] != floored_N[:-1], True)  # rows of equal confidence are answered together or not at all
     enough_N = answered_N >= max(min_coverage * len(order), min(MIN_ANSWERED, len(order)))
     places = np.flatnonzero(last_N & enough_N)
-    reaching = places[accuracy_N[places] >= target_accuracy]
-    best = places[accuracy_N[places] == accuracy_N[places].max()]
+    reaching = places[vouched_N[places] >= target_accuracy]
+    best = places[vouched_N[places] == vouched_N[places].max()]
     place = int((reaching if len(reaching) else best)[-1])
     threshold = 0.0 if place == len(order) - 1 else float(floored_N[place])
-    return at_threshold(confidence_N, correct_N, threshold)
+    return at_threshold(confidence_N, correct_N, threshold), len(reaching) > 0
 
 
 def at_threshold(confidence_N: Floats, correct_N: NDArray[np.bool_], threshold: float) -> Threshold:

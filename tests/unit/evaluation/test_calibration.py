@@ -10,10 +10,10 @@ from evergreen.model.inference import softmax
 KNOBS = {"bins": 10, "target_accuracy": 0.9, "min_coverage": 0.3}
 
 
-def overconfident(rows, *, by, seed=0):
+def overconfident(rows, *, by, seed=0, scale=2.0):
     """Return logits `by` times too large, and labels drawn from what they should have said."""
     random = np.random.default_rng(seed)
-    honest = random.normal(scale=2, size=(rows, 4))
+    honest = random.normal(scale=scale, size=(rows, 4))
     actual = (softmax(honest).cumsum(axis=1) < random.random((rows, 1))).sum(axis=1)
     return by * honest, actual
 
@@ -49,50 +49,69 @@ def test_only_strangers_leave_the_temperature_at_one():
     assert fit_temperature(np.eye(3), np.full(3, -1)) == 1.0
 
 
+def sure(*right):
+    """Return confidences from .8 to 1, and which of them are right: one flag for each tenth, from the lowest up."""
+    return np.linspace(0.8, 1, 100), np.repeat(np.array(right, bool), 100 // len(right))
+
+
 def test_the_threshold_is_the_smallest_that_reaches_the_target():
-    confidence = np.linspace(0.01, 1, 100)
-    correct = confidence > 0.5
-    found = choose_threshold(confidence, correct, target_accuracy=0.9, min_coverage=0.1)
+    confidence, correct = sure(0, 0, 0, 0, 0, 1, 1, 1, 1, 1)
+    found, reached = choose_threshold(confidence, correct, target_accuracy=0.9, min_coverage=0.1)
+    assert reached
     assert found.accuracy >= 0.9
-    assert at_threshold(confidence, correct, found.threshold - 0.01).accuracy < 0.9
+    assert at_threshold(confidence, correct, found.threshold - 0.003).accuracy < 0.9
     assert found.coverage == pytest.approx(0.55)
 
 
 def test_a_model_good_enough_everywhere_answers_everything():
-    found = choose_threshold(np.linspace(0.3, 1, 50), np.ones(50, bool), target_accuracy=0.9, min_coverage=0.3)
-    assert (found.threshold, found.coverage, found.accuracy) == (0.0, 1.0, 1.0)
+    found, reached = choose_threshold(np.linspace(0.9, 1, 50), np.ones(50, bool), target_accuracy=0.9, min_coverage=0.3)
+    assert (found.threshold, found.coverage, found.accuracy, reached) == (0.0, 1.0, 1.0, True)
 
 
-def test_a_target_out_of_reach_takes_the_most_accurate_threshold_with_enough_coverage_and_says_so():
+def test_a_lucky_run_of_right_answers_of_which_the_model_is_not_sure_does_not_reach_the_target():
+    found, reached = choose_threshold(np.linspace(0.5, 0.7, 40), np.ones(40, bool), target_accuracy=0.9, min_coverage=0.3)
+    assert found.accuracy == 1.0
+    assert not reached
+
+
+def test_on_few_rows_the_target_is_kept_on_new_rows_about_as_often_as_it_is_missed():
+    logits, actual = overconfident(20_000, by=1.5, seed=99, scale=3)
+    kept = []
+    for seed in range(40):
+        temperature, chosen, _ = calibrate(*overconfident(90, by=1.5, seed=seed, scale=3), bins=10, target_accuracy=0.9, min_coverage=0.3)
+        kept.append(at_threshold(*answers(logits, actual, temperature=temperature), chosen.threshold).accuracy)
+    assert 0.89 <= np.mean(kept) <= 0.92
+
+
+def test_a_target_out_of_reach_takes_the_best_threshold_with_enough_coverage_and_says_so():
     logits, actual = overconfident(1000, by=1.0)
     _, chosen, report = calibrate(logits, actual, bins=10, target_accuracy=1.0, min_coverage=0.5)
     assert report["reached"] is False
     assert chosen.coverage >= 0.5
     confidence, correct = answers(logits, actual, temperature=report["temperature"])
-    each = [at_threshold(confidence, correct, value) for value in np.sort(confidence)[:501]]
-    assert chosen.accuracy == max(found.accuracy for found in each)
-    assert chosen.accuracy < 1.0
+    order = np.sort(confidence)[:501]
+    vouched = [min(correct[confidence >= value].mean(), confidence[confidence >= value].mean()) for value in order]
+    answered = confidence >= chosen.threshold
+    assert min(correct[answered].mean(), confidence[answered].mean()) == pytest.approx(max(vouched))
 
 
 def test_min_coverage_keeps_the_threshold_down():
-    confidence = np.linspace(0.01, 1, 100)
-    correct = confidence > 0.9
-    wide = choose_threshold(confidence, correct, target_accuracy=0.95, min_coverage=0.6)
-    assert wide.coverage >= 0.6
-    assert wide.accuracy < 0.95
+    found, reached = choose_threshold(*sure(0, 0, 0, 0, 0, 0, 0, 0, 0, 1), target_accuracy=0.95, min_coverage=0.6)
+    assert found.coverage >= 0.6
+    assert not reached
 
 
 def test_an_accuracy_seen_on_a_handful_of_rows_does_not_set_the_threshold():
-    confidence = np.linspace(0.01, 1, 100)
-    correct = confidence > 0.93
-    found = choose_threshold(confidence, correct, target_accuracy=0.9, min_coverage=0.0)
+    confidence = np.linspace(0.8, 1, 100)
+    found, reached = choose_threshold(confidence, confidence > 0.987, target_accuracy=0.9, min_coverage=0.0)
     assert found.coverage * 100 >= MIN_ANSWERED
+    assert not reached
 
 
 def test_rows_of_equal_confidence_are_answered_together():
     confidence = np.repeat([0.9, 0.4], 30)
     correct = np.array([True] * 25 + [False] * 35)
-    found = choose_threshold(confidence, correct, target_accuracy=1.0, min_coverage=0.0)
+    found, _ = choose_threshold(confidence, correct, target_accuracy=1.0, min_coverage=0.0)
     assert found.coverage == 0.5
     assert found.accuracy == pytest.approx(25 / 30)
 
