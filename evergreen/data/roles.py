@@ -56,18 +56,17 @@ def _check_columns(source: Source, wanted: Iterable[str]) -> None:
         if not without:
             continue
         choices = list(without[0].table.columns)
-        has_it = next((f" ({file.path.name} has it)" for file in source.files if name in file.table.columns), "")
+        having = [f"{file.path.name} has it" for file in source.files if name in file.table.columns][:1]
+        hints = "; ".join([*having, *_closest(name, choices)])
         raise ColumnError(
-            f"{without[0].path} has no column {name!r}{has_it}{did_you_mean(name, choices)}; "
-            f"the columns are {', '.join(map(repr, choices))}"
+            f"{without[0].path} has no column {name!r}{f' ({hints})' if hints else ''}; the columns are {', '.join(map(repr, choices))}"
         )
 
 
-def did_you_mean(name: str, choices: list[str]) -> str:
-    """Return ` - did you mean 'team'?` for the closest of the choices, or "" when none is close."""
+def _closest(name: str, choices: list[str]) -> list[str]:
+    """Return `did you mean 'team'?` for the closest of the choices, nothing when none is close."""
     folded = {choice.casefold(): choice for choice in choices}
-    close = get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
-    return f" (did you mean {folded[close[0]]!r}?)" if close else ""
+    return [f"did you mean {folded[close]!r}?" for close in get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)]
 
 
 def _given_ids(ids: pd.Series, name: str) -> pd.Series:
