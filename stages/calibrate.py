@@ -32,7 +32,7 @@ def calibrate(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace)
     share, right = f"{chosen.coverage:.0%}", f"{chosen.accuracy:.1%}"
     say(f"answers by itself from confidence {chosen.threshold:.3f} on: {share} of the texts, {right} of them right")
     if not report["reached"]:
-        say(f"no threshold with enough coverage reaches {knobs.target_accuracy:.0%}; this is the most accurate one")
+        say(f"no threshold with enough coverage reaches {knobs.target_accuracy:.0%}; this one comes nearest")
 
 
 if __name__ == "__main__":
