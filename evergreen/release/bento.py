@@ -93,7 +93,9 @@ def _instructions(contents: Contents) -> dict[str, Any]:
 
 def _run_build(context: Path, contents: Contents, home: Path) -> None:
     home.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "bentoml", "build", ".", "--version", contents.version, "--output", "tag"]
+    # The instructions are named because BentoML looks for none by itself below a hidden folder, such as .evergreen.
+    instructions = ["--bentofile", "bentofile.yaml", "--version", contents.version]
+    command = [sys.executable, "-m", "bentoml", "build", ".", *instructions, "--output", "tag"]
     # Neither the caller's path nor its byte code: the context must stand on its own, and hold nothing but what was laid out.
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment = inherited | QUIET | {"BENTOML_HOME": str(home.resolve()), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from evergreen.release.wording import ABSENT, both, duration, number, percent, point, span
+from evergreen.release.wording import ABSENT, both, duration, number, percent, point, span, without_verdict
 
 Report = Mapping[str, Any]
 METRICS = (
@@ -71,7 +71,7 @@ def _title(reports: Mapping[str, Report], params: Report) -> str:
     about, verdict = params["document"], reports["verdict"]
     return (
         f"# {_line(about['title'])}\n\n{_line(about['purpose'])}\n\n"
-        f"**{verdict['verdict']}** · `{about['name']}` version `{verdict['model_version']}`. {_line(verdict['summary'])}"
+        f"**{verdict['verdict']}** · `{about['name']}` version `{verdict['model_version']}`. {_line(without_verdict(verdict))}"
     )
 
 

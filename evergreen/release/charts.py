@@ -64,14 +64,15 @@ def reliability(bins: Sequence[Row]) -> Markup:
     """Return accuracy against confidence, with the interval of each bin; the diagonal is perfect calibration."""
 
     def draw(axes: Axes) -> None:
-        confidence = [row["confidence"] for row in bins]
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
-        most = max((row["rows"] for row in bins), default=1)
-        for row in bins:
+        judged = [row for row in bins if row["accuracy"]]
+        most = max((row["rows"] for row in judged), default=1)
+        for row in judged:
             figure = row["accuracy"]
             axes.plot([row["confidence"]] * 2, [figure["low"], figure["high"]], color=ACCENT, linewidth=1.2, alpha=0.55)
-        sizes = [12 + 90 * row["rows"] / most for row in bins]
-        axes.scatter(confidence, [row["accuracy"]["value"] for row in bins], s=sizes, color=ACCENT, linewidths=0, zorder=3)
+        sizes = [12 + 90 * row["rows"] / most for row in judged]
+        places = [row["confidence"] for row in judged]
+        axes.scatter(places, [row["accuracy"]["value"] for row in judged], s=sizes, color=ACCENT, linewidths=0, zorder=3)
         axes.set(xlabel="confidence of the model", ylabel="share right", xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
 
     return _svg("reliability", "Share of right answers against the model's confidence, by bin", draw)
@@ -84,7 +85,8 @@ def coverage(curve: Sequence[Row], *, chosen: Row, target: float) -> Markup:
         points = sorted({(row["coverage"], row["accuracy"]) for row in curve if row["accuracy"] is not None})
         axes.plot([x for x, _ in points], [y for _, y in points], color=ACCENT)
         axes.axhline(target, color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
-        axes.scatter([chosen["coverage"]], [chosen["accuracy_answered"]], s=48, color=SECOND, linewidths=0, zorder=3)
+        if chosen["accuracy_answered"] is not None:
+            axes.scatter([chosen["coverage"]], [chosen["accuracy_answered"]], s=48, color=SECOND, linewidths=0, zorder=3)
         lowest = min([target, *(y for _, y in points)])
         axes.set(xlabel="share that the model answers by itself", ylabel="share right among those", xlim=(-0.02, 1.02))
         axes.set_ylim(max(0.0, lowest - 0.04), 1.01)

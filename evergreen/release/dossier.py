@@ -4,7 +4,7 @@ Works on reports alone and draws nothing itself (charts.py does). A report witho
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from jinja2 import ChainableUndefined, Environment, PackageLoader, Undefined
@@ -45,15 +45,18 @@ def dossier(reports: Mapping[str, Report], *, params: Report, provenance: Report
     `reports` by name: quality, cleaning, split, training, compression, latency, calibration, evaluation, audit, drift,
     verdict. Every string in them is escaped. The same arguments give the same bytes.
     """
+    evaluation, audit = reports["evaluation"], reports["audit"]
+    groupings = [_grouping(found) for found in [*audit["columns"], *audit.get("intersections", [])]]
     views = {
-        "summary": reports["verdict"]["summary"].removeprefix(f"{reports['verdict']['verdict']}: "),
+        "summary": wording.without_verdict(reports["verdict"]),
         "rules": [_rule(rule) for rule in reports["verdict"]["rules"]],
         "labels": _labels(reports),
-        "label_axis": axis([found["f1"] for found in reports["evaluation"]["classes"] if found["f1"]]),
-        "headline": _headline(reports["evaluation"]),
-        "pairs": confused_pairs(reports["evaluation"]["confusion"]),
-        "slices": _by_kind(reports["evaluation"]["slices"]),
-        "groupings": [_grouping(found) for found in [*reports["audit"]["columns"], *reports["audit"].get("intersections", [])]],
+        "label_axis": axis(found["f1"] for found in evaluation["classes"]),
+        "headline": _headline(evaluation),
+        "pairs": confused_pairs(evaluation["confusion"]),
+        "slices": _by_kind(evaluation["slices"]),
+        "groupings": groupings,
+        "group_axis": axis(group["accuracy"] for grouping in groupings for group in grouping["groups"]),
         "settings": _settings(params),
     }
     page = _environment().get_template("dossier.html.j2")
@@ -86,9 +89,9 @@ def breakable(name: str) -> Markup:
     return Markup(re.sub(r"(?<=[_/-])(?=\w)", "<wbr>", str(escape(name))))
 
 
-def axis(figures: Sequence[Report]) -> tuple[float, float]:
+def axis(figures: Iterable[Report | None]) -> tuple[float, float]:
     """Return the ends of an axis from a round tenth below the lowest interval up to 1."""
-    lowest = min((float(figure["low"]) for figure in figures), default=0.0)
+    lowest = min((float(figure["low"]) for figure in figures if figure), default=0.0)
     return max(0.0, int(lowest * 10) / 10), 1.0
 
 
@@ -149,9 +152,9 @@ def _headline(evaluation: Report) -> dict[str, Any]:
         for who, source in (("this model", metrics), ("simple baseline", metrics["baseline"]))
     ]
     leads = [{"metric": title, "figure": metrics["lead"][name]} for name, title in (("accuracy", "Accuracy"), ("macro_f1", "Macro F1"))]
-    reach = max(abs(float(lead["figure"][end])) for lead in leads for end in ("low", "high"))
+    reach = max((abs(float(lead["figure"][end])) for lead in leads if lead["figure"] for end in ("low", "high")), default=0.0)
     reach = max(0.05, int(reach * 20 + 1) / 20)
-    return {"rows": rows, "axis": axis([row["figure"] for row in rows]), "leads": leads, "reach": reach}
+    return {"rows": rows, "axis": axis(row["figure"] for row in rows), "leads": leads, "reach": reach}
 
 
 def _by_kind(slices: Sequence[Report]) -> dict[str, Any]:
@@ -159,15 +162,16 @@ def _by_kind(slices: Sequence[Report]) -> dict[str, Any]:
     kinds: dict[str, list[Report]] = {}
     for found in slices:
         kinds.setdefault(found["by"], []).append(found)
-    return {"kinds": kinds, "axis": axis([found["accuracy"] for found in slices if found["accuracy"]])}
+    return {"kinds": kinds, "axis": axis(found["accuracy"] for found in slices)}
 
 
 def _grouping(found: Report) -> dict[str, Any]:
-    """Return a group column with its axis, its gap in accuracy, and the widest gaps of its other rates."""
-    judged = [group["accuracy"] for group in found["groups"] if group["accuracy"]]
-    others = sorted((gap for gap in found["gaps"] if gap["metric"] != "accuracy"), key=lambda gap: -gap["difference"]["value"])
+    """Return a group column with its gap in accuracy, and the widest gaps of its other rates."""
+    others = sorted(
+        (gap for gap in found["gaps"] if gap["metric"] != "accuracy" and gap["difference"]), key=lambda gap: -gap["difference"]["value"]
+    )
     accuracy = next((gap for gap in found["gaps"] if gap["metric"] == "accuracy"), None)
-    return {**found, "axis": axis(judged), "accuracy_gap": accuracy, "widest": others[:GAPS_SHOWN]}
+    return {**found, "accuracy_gap": accuracy, "widest": others[:GAPS_SHOWN]}
 
 
 def _settings(params: Report, place: str = "") -> list[tuple[str, str]]:

@@ -70,3 +70,9 @@ def plain(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(plain(item) for item in value) or "[]"
     return str(value)
+
+
+def without_verdict(verdict: Mapping[str, Any]) -> str:
+    """Return the verdict's sentence without the verdict itself in front, for a place that shows it already."""
+    sentence = str(verdict["summary"]).removeprefix(f"{verdict['verdict']}: ")
+    return sentence[:1].upper() + sentence[1:]

@@ -47,7 +47,7 @@ def run_package(folder: Path, version: str | None = None) -> Path:
 def bento(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("package")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EVERGREEN_HOME", str(folder / "home"))
+        patch.setenv("EVERGREEN_HOME", str(folder / ".home"))
         yield run_package(folder)
 
 
@@ -184,7 +184,7 @@ def test_the_bento_carries_name_version_and_settings(bento: Path) -> None:
     assert described["name"] == settings["name"] == params().document.name
     assert len(described["version"]) == 12
     assert settings["cleaning"]["mask"] == list(params().clean.mask)
-    assert not (bento.parent / "home" / "bentoml" / "build").exists()
+    assert not (bento.parent / ".home" / "bentoml" / "build").exists()
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -195,12 +195,12 @@ def digests(folder: Path) -> dict[str, str]:
 def test_the_same_contents_build_the_same_bytes_without_the_network(tmp_path: Path, bento: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there: a request would fail the build
-    monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / ".home"))
     assert digests(run_package(tmp_path)) == digests(bento)
 
 
 def test_a_model_other_than_the_one_judged_is_not_packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / ".home"))
     with pytest.raises(EvidenceError, match="judges model another"):
         run_package(tmp_path, version="another")
     assert not (tmp_path / "bento").exists()

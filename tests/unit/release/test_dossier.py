@@ -137,6 +137,19 @@ def test_what_a_report_leaves_out_is_a_dash_and_not_a_zero(tmp_path: Path) -> No
     assert "only 3 rows" in words
 
 
+def test_a_figure_that_is_undefined_is_a_dash_wherever_it_may_stand(tmp_path: Path) -> None:
+    found = reports()
+    evaluation = found["evaluation"]
+    evaluation["classes"][0] |= {"precision": None, "f1": None}
+    evaluation["metrics"] |= {"log_loss": None, "ece": None, "lead": {"accuracy": None, "macro_f1": None}}
+    evaluation["metrics"]["answered"] = {"coverage": evaluation["metrics"]["accuracy"], "accuracy": None}
+    found["calibration"]["accuracy_answered"] = None
+    found["audit"]["columns"][0]["gaps"][0]["ratio"] = None
+    words = Reader(write_dossier(found, tmp_path)).words
+    assert "ratio –" in words
+    assert "– of them rightly (– to –)" in words
+
+
 def test_a_model_without_groups_says_why_nothing_was_audited(tmp_path: Path) -> None:
     found = reports()
     found["audit"] |= {"columns": [], "intersections": [], "worst_group": None, "largest_gap": None, "reason": "the data names no groups"}
