@@ -61,8 +61,11 @@ def _train(given: argparse.Namespace) -> None:
 
 def _run_flow(root: Path, console: Console, *, force: bool) -> None:
     console.print(Text("Starting a flow run; Prefect's own server comes up with it …", style="dim"))
+    from flows import HOME
     from flows.terminal import stages_shown
     from flows.train import train
+
+    (HOME / "prefect").mkdir(parents=True, exist_ok=True)
 
     with stages_shown(console):
         train(root, force=force)
