@@ -199,6 +199,12 @@ def test_the_same_contents_build_the_same_bytes_without_the_network(tmp_path: Pa
     assert digests(run_package(tmp_path)) == digests(bento)
 
 
+def test_byte_code_that_serving_leaves_in_the_bento_does_not_make_it_stale() -> None:
+    place = "build/bento/src/serving/__pycache__/service.pyc"
+    command = [sys.executable, "-m", "dvc", "check-ignore", place]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip() == place
+
+
 def test_a_model_other_than_the_one_judged_is_not_packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / ".home"))
     with pytest.raises(EvidenceError, match="judges model another"):
