@@ -9,6 +9,8 @@ from rich.text import Text
 
 from evergreen.errors import EvergreenError
 
+PLAIN_WIDTH = 110
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; on an EvergreenError print its message alone and exit with status 1."""
@@ -47,7 +49,7 @@ def _train(given: argparse.Namespace) -> None:
     from flows import pipeline
     from flows.summary import show_summary
 
-    console, root = Console(), Path.cwd()
+    console, root = _console(), Path.cwd()
     pipeline.heal(root, say=console.print)
     plan = pipeline.read_pipeline(root)
     if not given.force and not pipeline.changed(root):
@@ -57,6 +59,11 @@ def _train(given: argparse.Namespace) -> None:
     else:
         _run_flow(root, console, force=given.force)
     show_summary(root, plan, console)
+
+
+def _console() -> Console:
+    """Return the terminal; where the output is none (a file, a log), lines of PLAIN_WIDTH columns."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
 
 def _run_flow(root: Path, console: Console, *, force: bool) -> None:
@@ -76,7 +83,7 @@ def _summary(given: argparse.Namespace) -> None:
     from flows.summary import show_summary
 
     root = Path.cwd()
-    show_summary(root, pipeline.read_pipeline(root), Console())
+    show_summary(root, pipeline.read_pipeline(root), _console())
 
 
 if __name__ == "__main__":

@@ -20,10 +20,11 @@ def show_summary(root: Path, pipeline: Pipeline, console: Console) -> None:
     metrics = read_report(root / pipeline.output("evaluate", "metrics"))
     verdict = read_report(root / pipeline.output("gate", "verdict"))
     console.print()
-    console.print(Text(f"What the model is worth, on {metrics['rows']:,} messages it has never seen", style="bold"))
+    console.print(Text(f"What the model is worth, on {metrics['rows']:,} texts it has never seen", style="bold"))
     console.print(Padding(_metrics(metrics), (0, 0, 0, 2)))
     console.print()
-    console.print(Text.assemble(("Verdict  ", "bold"), (verdict["verdict"], COLOURS[verdict["verdict"]]), f"  {verdict['summary']}"))
+    word, _, reason = verdict["summary"].partition(": ")
+    console.print(Text.assemble(("Verdict  ", "bold"), (word, COLOURS[verdict["verdict"]]), f"  {reason}"))
     console.print(Padding(_rules(verdict["rules"]), (0, 0, 0, 2)))
     console.print()
     console.print(Padding(_places(pipeline), (0, 0, 0, 2)))
@@ -32,18 +33,25 @@ def show_summary(root: Path, pipeline: Pipeline, console: Console) -> None:
 
 def _metrics(metrics: dict[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name, justify in (("", "left"), ("model", "right"), ("95% interval", "left"), ("TF-IDF", "right"), ("lead, interval", "left")):
-        table.add_column(name, justify=justify)
+    for name, justify in (
+        ("", "left"),
+        ("model", "right"),
+        ("interval", "right"),
+        ("TF-IDF", "right"),
+        ("lead", "right"),
+        ("interval", "right"),
+    ):
+        table.add_column(name, justify=justify, no_wrap=True)
     for key, title in (("accuracy", "accuracy"), ("macro_f1", "macro F1")):
         lead = metrics["lead"][key]
         table.add_row(title, f"{metrics[key]['value']:.3f}", _range(metrics[key]), f"{metrics['baseline'][key]['value']:.3f}",
-                      f"{lead['value']:+.3f}  {_range(lead, '+.3f')}")  # fmt: skip
+                      f"{lead['value']:+.3f}", _range(lead, "+.3f"))  # fmt: skip
     for key, title in (("log_loss", "log loss"), ("ece", "calibration error")):
-        table.add_row(title, f"{metrics[key]['value']:.3f}", _range(metrics[key]), "", "")
+        table.add_row(title, f"{metrics[key]['value']:.3f}", _range(metrics[key]))
     answered = metrics["answered"]
-    table.add_row(
-        "answers alone", f"{answered['coverage']['value']:.0%}", f"of messages, {answered['accuracy']['value']:.1%} of them right", "", ""
-    )
+    table.add_row("answers by itself", f"{answered['coverage']['value']:.0%}", _range(answered["coverage"], ".0%"))
+    if answered["accuracy"]:
+        table.add_row("  right when it does", f"{answered['accuracy']['value']:.1%}", _range(answered["accuracy"], ".1%"))
     return table
 
 
@@ -52,17 +60,28 @@ def _range(interval: dict[str, float], form: str = ".3f") -> str:
 
 
 def _rules(rules: list[dict[str, Any]]) -> Table:
+    """Return a line per rule; a rule that does not hold says why."""
     table = Table(box=None, pad_edge=False, show_header=False)
     for rule in rules:
         mark, colour = MARKS[rule["outcome"]]
-        table.add_row(Text(mark, style=colour), rule["title"], Text(rule["because"], style="dim"))
+        table.add_row(Text(mark, style=colour), rule["title"], rule["because"] if rule["outcome"] in {"fail", "missing"} else "")
     return table
 
 
 def _places(pipeline: Pipeline) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_row("dossier", str(pipeline.output("document", "dossier")), Text("open it in a browser", style="dim"))
-    table.add_row("model card", str(pipeline.output("document", "card")), "")
-    table.add_row("Bento", str(pipeline.output("package", "bento")), Text("make serve", style="dim"))
-    table.add_row("next", "git add dvc.lock reports/metrics.json && git commit", Text("keep this version", style="dim"))
+    table.add_column(no_wrap=True)
+    metrics = pipeline.output("evaluate", "metrics")
+    rows = (
+        ("dossier", pipeline.output("document", "dossier"), "open it in a browser"),
+        ("model card", pipeline.output("document", "card"), "goes with the model to the Hub"),
+        ("Evidently", pipeline.output("snapshot", "page"), "classification, drift, fairness"),
+        ("Bento", pipeline.output("package", "bento"), "what is deployed"),
+    )
+    for title, path, note in rows:
+        table.add_row(title, str(path), Text(note, style="dim"))
+    table.add_row()
+    table.add_row("next", "make serve", Text("answer requests with this model", style="dim"))
+    table.add_row("", f"git add dvc.lock {metrics} && git commit", Text("keep this version", style="dim"))
+    table.add_row("", "evergreen init FILE --text COL --label COL", Text("your own data", style="dim"))
     return table

@@ -5,10 +5,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from prefect.logging.configuration import setup_logging
 from rich.console import Console
 from rich.text import Text
 
-WIDTH = 100
 PREFECT_ENDING = "Finished in state"
 
 
@@ -46,17 +46,13 @@ class StagePrinter(logging.Handler):
 
 @contextmanager
 def stages_shown(console: Console) -> Iterator[None]:
-    """Show the stages of the flow that runs inside, instead of Prefect's own lines."""
-    logger, printer = logging.getLogger("prefect.task_runs"), StagePrinter(console)
-    quiet = [handler for name in ("prefect", "prefect.task_runs", "prefect.flow_runs") for handler in logging.getLogger(name).handlers
-             if type(handler).__name__ == "PrefectConsoleHandler"]  # fmt: skip
-    levels = [handler.level for handler in quiet]
-    for handler in quiet:
-        handler.setLevel(logging.CRITICAL + 1)
-    logger.addHandler(printer)
+    """Show the stages of the flow that runs inside, instead of Prefect's own lines; its log in the run stays whole."""
+    setup_logging()
+    root, runs, printer = logging.getLogger("prefect"), logging.getLogger("prefect.task_runs"), StagePrinter(console)
+    before, root.propagate = root.propagate, False
+    runs.addHandler(printer)
     try:
         yield
     finally:
-        logger.removeHandler(printer)
-        for handler, level in zip(quiet, levels, strict=True):
-            handler.setLevel(level)
+        runs.removeHandler(printer)
+        root.propagate = before
