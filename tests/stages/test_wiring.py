@@ -91,7 +91,11 @@ def test_every_path_of_a_command_is_a_dep_or_an_output(name: str) -> None:
 def test_every_section_that_a_stage_reads_is_a_param_of_it(name: str) -> None:
     sections = {field.alias or key: key for key, field in Params.model_fields.items()}
     tree = ast.parse((ROOT / "stages" / f"{name}.py").read_text(encoding="utf-8"))
-    read = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "params"}
+    read = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "params"
+    }
     whole_file = any(isinstance(param, dict) for param in STAGES[name]["params"])
     listed = {param.split(".")[0] for param in STAGES[name]["params"] if isinstance(param, str)}
     wanted = {alias for alias, key in sections.items() if key in read}
