@@ -10,16 +10,25 @@ from rich.text import Text
 from evergreen.errors import EvergreenError
 
 PLAIN_WIDTH = 110
+OWN = {"evergreen", "flows"}
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; on an EvergreenError print its message alone and exit with status 1."""
-    given = _parser().parse_args(arguments)
     try:
+        given = _parser().parse_args(arguments)
         given.run(given)
     except EvergreenError as error:
         console = Console(stderr=True)
         console.print(Text(str(error), style="red"), soft_wrap=True)
+        sys.exit(1)
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] in OWN:
+            raise
+        print(
+            f"This command needs {missing.name}, which serving alone does not install: pip install -c constraints.txt '.[train]'",
+            file=sys.stderr,
+        )
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
