@@ -122,14 +122,14 @@ def _announce(training: Training, precision: str, device: str, threads: int) -> 
     batches = "without padding" if training.packed else "padded (this backbone does not take an unpadded stream)"
     say(f"{len(training.train.rows):,} rows, up to {training.settings.epochs} epochs of {training.steps_per_epoch:,} steps · "
         f"{precision} on {where} · batches {batches}")  # fmt: skip
+    if training.resumed_from:
+        say(f"going on from the checkpoint at step {training.resumed_from:,}")
 
 
 def _report(
     params: Params, found: backbone.Found, training: Training, trained: Trained, labels: list[str], identity: dict[str, Any], folder: Path
 ) -> dict[str, Any]:
     settings = params.finetune
-    if trained.resumed_from:
-        say(f"went on from the checkpoint at step {trained.resumed_from:,}")
     return {
         "backbone": {
             "source": settings.backbone.source,

@@ -54,14 +54,14 @@ class Trained:
     steps: int
     tokens: int
     packed: bool
-    resumed_from: int
 
 
 class Training:
-    """One fine-tuning run of `model` (changed in place).
+    """One fine-tuning run of `model` (changed in place), taken up where its newest checkpoint stands.
 
     `settings` is the finetune section; `precision` is fp32 or bf16; `on_step(step, total, epoch, loss)` is called after
-    each step and may draw a progress bar; `log(name, value, step)` receives every scalar.
+    each step and may draw a progress bar; `log(name, value, step)` receives every scalar. `resumed_from` is the step of
+    the checkpoint, 0 without one.
     """
 
     def __init__(
@@ -89,10 +89,10 @@ class Training:
         self.optimizer = _optimizer(model, settings)
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
+        self.resumed_from = self._resume()
 
     def run(self) -> Trained:
         """Train to the last epoch or to the patience's end, and leave the kept epoch's weights in the model."""
-        start = self._resume()
         while self.progress.step < self.total and not self.progress.stopped:
             epoch, place = divmod(self.progress.step, self.steps_per_epoch)
             loss = self._step(epoch, place)
@@ -108,7 +108,7 @@ class Training:
         self.model.eval()
         tokens = sum(len(row) for row in self.train.rows) * len(self.progress.history)
         kept = self.progress.best_epoch if self.settings.keep == "best" else len(self.progress.history)
-        return Trained(self.progress.history, kept, self.progress.step, tokens, self.packed, start)
+        return Trained(self.progress.history, kept, self.progress.step, tokens, self.packed)
 
     def _step(self, epoch: int, place: int) -> float:
         rows = self._order(epoch)[place * self.settings.batch_size :][: self.settings.batch_size]
@@ -121,11 +121,7 @@ class Training:
         target_B = torch.tensor([self.train.labels[row] for row in rows], device=self.model.device)
         loss = torch.nn.functional.cross_entropy(logits_BC, target_B, weight=self.weights, label_smoothing=self.settings.label_smoothing)
         value = float(loss.detach())
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"the loss became {value} at step {self.progress.step + 1} (epoch {epoch + 1}); lower finetune.learning_rate "
-                f"(now {self.settings.learning_rate:g}) or set finetune.precision to fp32"
-            )
+        self._check("loss", value)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip)
         self.optimizer.step()
@@ -133,6 +129,16 @@ class Training:
         self.log("train/loss", value, self.progress.step)
         self.log("train/learning_rate", rate, self.progress.step)
         return value
+
+    def _check(self, name: str, loss: float) -> None:
+        """Raise TrainingError when the training has diverged."""
+        if math.isfinite(loss):
+            return
+        hint = " or set finetune.precision to fp32" if self.precision == "bf16" else ""
+        raise TrainingError(
+            f"the {name} became {loss} after {self.progress.step} of {self.total} steps; lower finetune.learning_rate "
+            f"(now {self.settings.learning_rate:g}){hint}"
+        )
 
     def _logits(self, rows: Sequence[Sequence[int]]) -> Tensor:
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
@@ -150,6 +156,7 @@ class Training:
 
     def _end_epoch(self, epoch: int) -> None:
         loss, accuracy = self._validate()
+        self._check("validation loss", loss)
         mean = self.progress.epoch_loss / self.steps_per_epoch
         self.progress.epoch_loss = 0.0
         self.progress.history.append({"epoch": epoch + 1, "train_loss": mean, "validation_loss": loss, "validation_accuracy": accuracy})
