@@ -78,10 +78,11 @@ def _console() -> Console:
 def _run_flow(root: Path, console: Console, *, force: bool) -> None:
     console.print(Text("Starting a flow run; Prefect's own server comes up with it …", style="dim"))
     from flows import HOME
+
+    # Before the import of Prefect, which makes its home when it is imported, but not the folder around it.
+    HOME.mkdir(parents=True, exist_ok=True)
     from flows.terminal import stages_shown
     from flows.train import train
-
-    (HOME / "prefect").mkdir(parents=True, exist_ok=True)
 
     with stages_shown(console):
         train(root, force=force)
