@@ -10,11 +10,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
+from transformers import PreTrainedModel
 
 from evergreen.config import Finetune, Params
 from evergreen.data.records import read_table
 from evergreen.errors import TrainingError
 from evergreen.model import backbone, environment
+from evergreen.model.packing import longest_row
 from evergreen.model.training import Encoded, Trained, Training
 from evergreen.reports import write_report
 from stages._progress import progress
@@ -34,9 +36,10 @@ def finetune(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) 
     say(f"backbone {source.source} from {found.place}, weights verified ({found.weights_sha256[:12]})")
     tokenizer = backbone.load_tokenizer(found.folder)
     model = backbone.load_model(found, labels=labels, source=source.source)
+    _check_length(settings.max_tokens, model)
     device = environment.device(settings.device)
     precision = environment.precision(settings.precision, device)
-    identity = _identity(settings, found, inputs.splits, precision, environment.describe(device))
+    identity = _identity(settings, found, tokenizer, inputs.splits, {"precision": precision, **environment.describe(device)})
     place = home() / "checkpoints" / identity["fingerprint"]
     encoded = {name: _encode(table, tokenizer, labels, settings.max_tokens) for name, table in tables.items()}
     with progress("training") as step, _logger(settings, identity["fingerprint"]) as log:
@@ -74,22 +77,29 @@ def _labels(tables: dict[str, pd.DataFrame]) -> list[str]:
     return labels
 
 
+def _check_length(max_tokens: int, model: PreTrainedModel) -> None:
+    longest = longest_row(model)
+    if longest is not None and max_tokens > longest:
+        raise TrainingError(f"finetune.max_tokens is {max_tokens}, but the backbone takes at most {longest}; lower it")
+
+
 def _encode(table: pd.DataFrame, tokenizer: Any, labels: list[str], max_tokens: int) -> Encoded:
     index = {label: place for place, label in enumerate(labels)}
     rows = tokenizer(table["text"].tolist(), truncation=True, max_length=max_tokens)["input_ids"]
     return Encoded(rows, [index[label] for label in table["label"]])
 
 
-def _identity(settings: Finetune, found: backbone.Found, splits: Path, precision: str, machine: dict[str, Any]) -> dict[str, Any]:
+def _identity(settings: Finetune, found: backbone.Found, tokenizer: Any, splits: Path, machine: dict[str, Any]) -> dict[str, Any]:
     """Return the recorded tuple that decides the weights' bytes, and its fingerprint."""
-    code = sorted(Path(backbone.__file__).parent.glob("*.py"))
+    code = [*sorted(Path(backbone.__file__).parent.glob("*.py")), Path(__file__)]
     tuple_ = {
         "data_sha256": _digest([splits / "train.parquet", splits / "validation.parquet"]),
         "backbone_sha256": found.weights_sha256,
+        "backbone_config_sha256": backbone.file_sha256(found.folder / "config.json"),
+        "tokenizer_sha256": sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
         "dependencies_sha256": _digest([Path("constraints.txt")]),
         "code_sha256": _digest(code),
         "params": settings.model_dump(mode="json", exclude=NOT_IN_FINGERPRINT),
-        "precision": precision,
         **machine,
     }
     return {"fingerprint": sha256(repr(sorted(tuple_.items())).encode()).hexdigest()[:16], **tuple_}

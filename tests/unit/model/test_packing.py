@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from evergreen.model import packing
-from evergreen.model.packing import pack, packed_logits, packs, padded_logits
+from evergreen.model.packing import longest_row, pack, packed_logits, packs, padded_logits
 from tests.model_factories import FAMILIES, LONGEST, PADDED_FAMILIES, classifier, token_rows
 
 LENGTHS = {
@@ -118,3 +118,17 @@ def test_dropout_is_drawn_from_torchs_seed(tiny):
         drawn.append(packed_logits(model, rows).detach())
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES.keys() - {"modernbert", "modernbert-mean"}) + ["mpnet"])
+def test_the_longest_row_is_the_longest_that_the_model_takes(tiny, family):
+    model = classifier(tiny(family)).eval()
+    assert longest_row(model) == LONGEST
+    padded_logits(model, token_rows(LONGEST))
+    with pytest.raises((IndexError, RuntimeError)):
+        padded_logits(model, token_rows(LONGEST + 1))
+
+
+@pytest.mark.parametrize("family", ["modernbert", "gpt2"])
+def test_a_model_without_a_table_of_positions_names_no_longest_row(tiny, family):
+    assert longest_row(classifier(tiny(family))) is None
