@@ -258,7 +258,7 @@ class Rules(Section):
     fairness_gap: MaxUpper | None
     calibration: MaxValue | None
     parity: MinAgreement | None
-    size: MaxMegabytes | None
+    artifact_size: MaxMegabytes | None
     latency: MaxMilliseconds | None
 
 

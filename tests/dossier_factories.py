@@ -279,6 +279,6 @@ def _verdict() -> dict[str, Any]:
         rule("macro_f1", "Macro F1", 0.853, 0.75, interval=[0.813, 0.893], failure="reject"),
         rule("worst_group", "Worst group", None, 0.7, outcome="missing"),
         rule("latency", "Answers quickly", 7.94, 250.0, side="at most", unit="ms"),
-        {**rule("size", "Small enough", None, 0.0), "bound": None, "outcome": "off", "failure": None},
+        {**rule("artifact_size", "Small enough", None, 0.0), "bound": None, "outcome": "off", "failure": None},
     ]
     return {"verdict": "HOLD", "model_version": "0123456789ab", "summary": "HOLD: 1 of 4 rules is not kept: worst group.", "rules": rules}

@@ -14,13 +14,13 @@ RULES: dict[str, Any] = {
     "fairness_gap": {"max_upper": 0.20, "failure": "hold"},
     "calibration": {"max_value": 0.10, "failure": "hold"},
     "parity": {"min_agreement": 0.98, "failure": "reject"},
-    "size": {"max_megabytes": 500, "failure": "hold"},
+    "artifact_size": {"max_megabytes": 500, "failure": "hold"},
     "latency": {"max_p95_milliseconds": 250, "failure": "hold"},
 }
 
 
 def rules(**changes: Any) -> Rules:
-    """Return the gate's rules; `rules(size=None)` switches one off."""
+    """Return the gate's rules; `rules(artifact_size=None)` switches one off."""
     return Rules.model_validate(RULES | changes)
 
 

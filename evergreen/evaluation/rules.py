@@ -97,7 +97,7 @@ CHECKS = (
         remedy="run `dvc repro compress`",
     ),
     Check(
-        rule="size",
+        rule="artifact_size",
         title="Size",
         subject="the size of the artifact",
         place=("compression", "bytes"),

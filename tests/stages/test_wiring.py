@@ -4,9 +4,12 @@ import ast
 import shlex
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
+from dvc_data.hashfile.meta import Meta
+from pydantic import BaseModel
 
 from evergreen.config import Params
 
@@ -105,3 +108,22 @@ def test_every_section_that_a_stage_reads_is_a_param_of_it(name: str) -> None:
 def test_numbers_depend_on_the_locked_dependencies() -> None:
     numeric = {"finetune", "compress", "calibrate", "evaluate", "audit", "snapshot"}
     assert all("constraints.txt" in declared(STAGES[name], "deps") for name in numeric)
+
+
+def names(model: type[BaseModel]) -> set[str]:
+    """Return every key that a section of params.yaml may hold, at any depth."""
+    found = set()
+    for key, field in model.model_fields.items():
+        found.add(field.alias or key)
+        inner = [field.annotation, *get_args(field.annotation)]
+        for kind in inner:
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                found |= names(kind)
+    return found
+
+
+def test_no_knob_has_a_name_that_dvcs_run_cache_overlooks() -> None:
+    """DVC leaves keys of these names out of the run cache's key, at any depth: an edit would bring the old result back."""
+    known = names(Params)
+    assert "max_megabytes" in known
+    assert known & {Meta.PARAM_SIZE, Meta.PARAM_NFILES} == set()

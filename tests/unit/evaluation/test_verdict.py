@@ -14,7 +14,7 @@ WORSE = {
     "fairness_gap": ("audit.largest_gap.difference.high", 0.21),
     "calibration": ("metrics.ece.value", 0.11),
     "parity": ("compression.label_agreement", 0.97),
-    "size": ("compression.bytes", 500_000_001),
+    "artifact_size": ("compression.bytes", 500_000_001),
     "latency": ("latency.p95_milliseconds", 250.1),
 }
 
@@ -54,7 +54,7 @@ def test_reject_beats_hold() -> None:
 @pytest.mark.parametrize(("rule", "place", "bound"), [
     ("macro_f1", "metrics.macro_f1.value", 0.75),
     ("fairness_gap", "audit.largest_gap.difference.high", 0.20),
-    ("size", "compression.bytes", 500_000_000),
+    ("artifact_size", "compression.bytes", 500_000_000),
 ])  # fmt: skip
 def test_a_figure_at_its_bound_keeps_the_rule(rule: str, place: str, bound: float) -> None:
     assert outcome(judge(rules=rules(), **spoilt(place, bound)), rule)["outcome"] == "pass"
@@ -107,11 +107,11 @@ def test_the_audits_own_reason_is_passed_on() -> None:
 
 
 def test_a_rule_that_is_off_is_recorded_and_judges_nothing() -> None:
-    verdict = judge(rules=rules(size=None), **spoilt("compression.bytes", 10**12))
-    entry = outcome(verdict, "size")
+    verdict = judge(rules=rules(artifact_size=None), **spoilt("compression.bytes", 10**12))
+    entry = outcome(verdict, "artifact_size")
     assert verdict["verdict"] == "PROMOTE"
     assert (entry["outcome"], entry["bound"], entry["failure"]) == ("off", None, None)
-    assert "gate.rules.size is null" in entry["because"]
+    assert "gate.rules.artifact_size is null" in entry["because"]
 
 
 def test_with_every_rule_off_nothing_is_promoted() -> None:
@@ -122,4 +122,4 @@ def test_with_every_rule_off_nothing_is_promoted() -> None:
 def test_sentences_name_the_groups_and_the_units() -> None:
     verdict = judge(rules=rules(), **good_reports())
     assert "Of first_language: other against english." in outcome(verdict, "fairness_gap")["because"]
-    assert "is 91.0 MB; it must be at most 500.0 MB, and is." in outcome(verdict, "size")["because"]
+    assert "is 91.0 MB; it must be at most 500.0 MB, and is." in outcome(verdict, "artifact_size")["because"]
