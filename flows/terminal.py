@@ -20,6 +20,7 @@ class StagePrinter(logging.Handler):
         self.console = console
         self.stage: str | None = None
         self.start = 0.0
+        self.passed = False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one line of a task run."""
@@ -31,7 +32,14 @@ class StagePrinter(logging.Handler):
             self._end()
             return
         self._begin(stage)
-        self.console.print(Text(message), style="dim" if message.startswith("  cached:") else None, soft_wrap=True, highlight=False)
+        passing = self.console.is_terminal and message.endswith(" left")  # progress: the next line takes its place
+        line = Text(message, style="dim" if passing or message.startswith("  cached:") else "")
+        if passing:
+            line.truncate(self.console.width - 1, overflow="ellipsis", pad=True)
+        elif self.passed:
+            self.console.print(" " * (self.console.width - 1), end="\r")
+        self.passed = passing
+        self.console.print(line, soft_wrap=True, highlight=False, end="\r" if passing else "\n")
 
     def _begin(self, stage: str) -> None:
         if stage != self.stage:
