@@ -7,9 +7,12 @@ from contextlib import contextmanager
 
 from prefect.logging.configuration import setup_logging
 from rich.console import Console
+from rich.control import Control
+from rich.segment import ControlType
 from rich.text import Text
 
 PREFECT_ENDING = "Finished in state"
+TO_LINE_START = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
 
 
 class StagePrinter(logging.Handler):
@@ -32,14 +35,13 @@ class StagePrinter(logging.Handler):
             self._end()
             return
         self._begin(stage)
-        passing = self.console.is_terminal and message.endswith(" left")  # progress: the next line takes its place
-        line = Text(message, style="dim" if passing or message.startswith("  cached:") else "")
-        if passing:
-            line.truncate(self.console.width - 1, overflow="ellipsis", pad=True)
-        elif self.passed:
-            self.console.print(" " * (self.console.width - 1), end="\r")
-        self.passed = passing
-        self.console.print(line, soft_wrap=True, highlight=False, end="\r" if passing else "\n")
+        if self.passed:
+            self.console.control(TO_LINE_START)
+        self.passed = self.console.is_terminal and message.endswith(" left")  # progress: the next line takes its place
+        line = Text(message, style="dim" if self.passed or message.startswith("  cached:") else "")
+        if self.passed:
+            line.truncate(self.console.width - 1, overflow="ellipsis")
+        self.console.print(line, soft_wrap=True, highlight=False, end="" if self.passed else "\n")
 
     def _begin(self, stage: str) -> None:
         if stage != self.stage:
