@@ -54,7 +54,7 @@ def _summary(verdict: str, judged: list[dict[str, Any]]) -> str:
     on = [rule for rule in judged if rule["outcome"] != "off"]
     if not on:
         return "HOLD: every rule of the gate is switched off, so nothing speaks for this model."
-    broken = [rule["title"].lower() + _NO_EVIDENCE[rule["outcome"]] for rule in on if rule["outcome"] != "pass"]
+    broken = [rule["title"][:1].lower() + rule["title"][1:] + _NO_EVIDENCE[rule["outcome"]] for rule in on if rule["outcome"] != "pass"]
     if not broken:
         return f"PROMOTE: the model keeps {'the one rule that is' if len(on) == 1 else f'all {len(on)} rules that are'} on."
     return f"{verdict}: {len(broken)} of {len(on)} rules {'is' if len(broken) == 1 else 'are'} not kept: {', '.join(broken)}."

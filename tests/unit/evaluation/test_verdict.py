@@ -106,6 +106,11 @@ def test_the_audits_own_reason_is_passed_on() -> None:
     assert "worst group's accuracy (no evidence)" in verdict["summary"]
 
 
+def test_the_summary_names_broken_rules_as_they_are_spelt() -> None:
+    verdict = judge(rules=rules(), **spoilt(*WORSE["macro_f1"]))
+    assert verdict["summary"] == "REJECT: 1 of 8 rules is not kept: macro F1."
+
+
 def test_a_rule_that_is_off_is_recorded_and_judges_nothing() -> None:
     verdict = judge(rules=rules(artifact_size=None), **spoilt("compression.bytes", 10**12))
     entry = outcome(verdict, "artifact_size")
