@@ -53,8 +53,8 @@ def training_curve(history: Sequence[Row], best: int | None) -> Markup:
         axes.plot(epochs, [row["validation_loss"] for row in history], color=ACCENT, marker="o", markersize=3.5, label="validation")
         if best is not None:
             axes.axvline(best, color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
-        axes.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set(xlabel="epoch", ylabel="loss", xlim=(epochs[0] - 0.5, epochs[-1] + 0.5), ylim=(0, None))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.legend()
 
     return _svg("training-curve", "Loss on the train and validation splits by epoch", draw)

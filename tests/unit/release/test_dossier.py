@@ -120,6 +120,15 @@ def test_many_labels_get_a_heat_map_without_texts_and_a_table_that_scrolls(tmp_p
     assert len(page) < 600_000
 
 
+def test_a_training_of_one_epoch_is_drawn_at_epoch_one(tmp_path: Path) -> None:
+    found = reports()
+    found["training"] |= {"epochs_run": 1, "best_epoch": 1, "history": found["training"]["history"][:1]}
+    page = write_dossier(found, tmp_path)
+    curve = next(plot for plot in re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL) if "by epoch" in plot)
+    assert re.findall(r"<text[^>]*>([^<]*)</text>", curve)[:2] == ["1", "epoch"]
+    assert "1 pass," in Reader(page).words
+
+
 def test_what_a_report_leaves_out_is_a_dash_and_not_a_zero(tmp_path: Path) -> None:
     found = reports()
     for report, keys in {
