@@ -9,7 +9,8 @@ import json
 import logging
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ def write_artifact(
     if precision == "int8":
         graph = _quantised(graph)
     (folder / MODEL).write_bytes(graph.SerializeToString(deterministic=True))
+    tokenizer.backend_tokenizer.enable_truncation(max_tokens, direction=tokenizer.truncation_side)
     tokenizer.backend_tokenizer.save(str(folder / TOKENIZER))
     hashes = {name: file_sha256(folder / name) for name in (MODEL, TOKENIZER)}
     names = model.config.id2label or {}
@@ -84,9 +86,8 @@ def _graph(model: PreTrainedModel) -> onnx.ModelProto:
     model.set_attn_implementation("eager")
     ids_BL = torch.ones(2, 8, dtype=torch.int64)
     shapes = {"input_ids": {0: "batch", 1: "length"}, "attention_mask": {0: "batch", 1: "length"}}
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with _quiet("torch.onnx"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the exporter's notes to its own developers
             program = torch.onnx.export(
                 _Shipped(model),
@@ -126,9 +127,21 @@ def _quantised(graph: onnx.ModelProto) -> onnx.ModelProto:
     # The exporter's shapes of inner values contradict the quantiser's; it infers its own once they are gone.
     del graph.graph.value_info[:]
     buffer = io.BytesIO()
-    logging.getLogger().setLevel(logging.ERROR)
-    quantize_dynamic(graph, buffer, per_channel=True, weight_type=QuantType.QInt8)
+    with _quiet(None):
+        quantize_dynamic(graph, buffer, per_channel=True, weight_type=QuantType.QInt8)
     return onnx.load_from_string(buffer.getvalue())
+
+
+@contextmanager
+def _quiet(name: str | None) -> Iterator[None]:
+    """Let a logger, the root one for None, say errors alone for a while."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @torch.no_grad()

@@ -55,7 +55,8 @@ class Classifier:
         self.version = sha256(f"{described['version']} {calibration.temperature!r} {calibration.threshold!r}".encode()).hexdigest()[:12]
         self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(described["max_tokens"])
+        side = (self._tokenizer.truncation or {}).get("direction", "right")
+        self._tokenizer.enable_truncation(described["max_tokens"], direction=side)
         self._pad_id: int = described["pad_id"]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = described["threads"]
