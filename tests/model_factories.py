@@ -49,6 +49,25 @@ PADDED_FAMILIES: dict[str, dict[str, Any]] = {
     "mobilebert": {"true_hidden_size": 32, "intra_bottleneck_size": 32, "embedding_size": 32},
     "gpt2": {"n_embd": 32, "n_head": 4, "n_layer": 2},
 }
+SHORT: dict[str, Any] = {
+    "mode": "full",
+    "class_weights": "none",
+    "epochs": 3,
+    "batch_size": 8,
+    "learning_rate": 3e-3,
+    "warmup_share": 0.1,
+    "schedule": "linear",
+    "gradient_clip": 1.0,
+    "label_smoothing": 0.0,
+    "patience": 3,
+    "keep": "best",
+    "precision": "fp32",
+    "device": "cpu",
+    "threads": 1,
+    "checkpoint_steps": 2,
+    "tensorboard": False,
+    "seed": 17,
+}
 
 
 def backbone_folder(folder: Path, family: str = "bert", *, dropout: float = 0.1) -> Path:
@@ -99,9 +118,8 @@ def encoded(rows: int, *, seed: int = 0, labels: int = len(LABELS)) -> Encoded:
 
 
 def settings(**fields: Any) -> Finetune:
-    """Return the project's finetune knobs for a short training on one thread, with some fields replaced."""
-    short = {"epochs": 3, "batch_size": 8, "learning_rate": 3e-3, "checkpoint_steps": 2, "precision": "fp32", "device": "cpu", "threads": 1}
-    return knobs(finetune={**short, **fields}).finetune
+    """Return the knobs of a short training on one thread, with some fields replaced."""
+    return knobs(finetune={**SHORT, **fields}).finetune
 
 
 def trained(folder: Path, *, checkpoints: Path | None = None, rows: int = 40, **fields: Any) -> SimpleNamespace:

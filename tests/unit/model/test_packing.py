@@ -120,7 +120,7 @@ def test_dropout_is_drawn_from_torchs_seed(tiny):
     assert not torch.equal(drawn[0], drawn[2])
 
 
-@pytest.mark.parametrize("family", sorted(FAMILIES.keys() - {"modernbert", "modernbert-mean"}) + ["mpnet"])
+@pytest.mark.parametrize("family", [*sorted(FAMILIES.keys() - {"modernbert", "modernbert-mean"}), "mpnet"])
 def test_the_longest_row_is_the_longest_that_the_model_takes(tiny, family):
     model = classifier(tiny(family)).eval()
     assert longest_row(model) == LONGEST
