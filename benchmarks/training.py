@@ -132,7 +132,10 @@ def main() -> None:
     publish(
         "training" if given.device == "cpu" else f"training-{given.device}",
         title="Fine-tuning speed of the default backbone",
-        command=f"python -m benchmarks.training --device {given.device} --threads {given.threads} --batch {given.batch}",
+        command=(
+            f"python -m benchmarks.training --device {given.device} --threads {given.threads} --batch {given.batch} "
+            f"--steps {given.steps} --rounds {given.rounds}"
+        ),
         on=on,
         tables=[_table(rows, found) for rows in (INBOX, TAILED)],
         notes=[
