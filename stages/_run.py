@@ -60,6 +60,9 @@ def main(runner: Runner, arguments: list[str] | None = None) -> None:
     except EvergreenError as error:
         print(f"\n{runner.__name__} stopped: {error}", file=sys.stderr, flush=True)
         sys.exit(1)
+    except KeyboardInterrupt:
+        print(f"\n{runner.__name__} was interrupted; its old output, if any, is untouched", file=sys.stderr, flush=True)
+        sys.exit(130)
 
 
 def _parse(stage: str, arguments: list[str] | None) -> argparse.Namespace:

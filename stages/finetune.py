@@ -59,7 +59,8 @@ def finetune(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) 
     tokenizer.save_pretrained(outputs.model)
     write_report(_report(params, found, training, trained, labels, identity, outputs.model), outputs.report)
     _write_curve(trained.history, outputs.curve)
-    shutil.rmtree(place, ignore_errors=True)
+    # This run's checkpoints, and those of runs that were given up: the stage's lock says that nobody is at work on them.
+    shutil.rmtree(place.parent, ignore_errors=True)
     last = trained.history[trained.best_epoch - 1]
     say(f"kept epoch {trained.best_epoch} of {len(trained.history)}: validation loss {last['validation_loss']:.3f}, "
         f"accuracy {last['validation_accuracy']:.1%}")  # fmt: skip
