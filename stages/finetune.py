@@ -19,6 +19,7 @@ from evergreen.model import backbone, environment
 from evergreen.model.packing import longest_row
 from evergreen.model.training import Encoded, Trained, Training
 from evergreen.reports import write_report
+from evergreen.wording import counted
 from stages._progress import progress
 from stages._run import home, main, say
 
@@ -131,7 +132,7 @@ def _logger(settings: Finetune, name: str) -> Iterator[Any]:
 def _announce(training: Training, precision: str, device: str, threads: int) -> None:
     where = f"{threads} CPU threads" if device == "cpu" else "CUDA"
     batches = "without padding" if training.packed else "padded (this backbone does not take an unpadded stream)"
-    say(f"{len(training.train.rows):,} rows, up to {training.settings.epochs} epochs of {training.steps_per_epoch:,} steps · "
+    say(f"{len(training.train.rows):,} rows, up to {counted(training.settings.epochs, 'epoch')} of {training.steps_per_epoch:,} steps · "
         f"{precision} on {where} · batches {batches}")  # fmt: skip
     if training.resumed_from:
         say(f"going on from the checkpoint at step {training.resumed_from:,}")
