@@ -132,7 +132,7 @@ TIMED = {
     "reports/provenance.json": "durations, cost and energy",
     "reports/MODEL_CARD.md": "quotes the verdict and the durations",
     "reports/dossier.html": "quotes the verdict and the durations",
-    "build/bento": "carries the card, the dossier and the time of its making",
+    "build/bento": "carries the card and the dossier",
 }
 
 

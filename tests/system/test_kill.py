@@ -16,7 +16,8 @@ from tests.project_factories import DVC, ROOT, dvc, environment, partials, stead
 
 STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
 VICTIMS = ("stage", "dvc", "group")
-PATIENCE = 60  # seconds
+PATIENCE = 240  # seconds
+pytestmark = pytest.mark.timeout(900)
 
 
 def until(happens: Callable[[], bool], what: str) -> None:

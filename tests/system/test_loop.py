@@ -9,6 +9,8 @@ from evergreen.params_file import edit_params
 from tests.project_factories import dvc, evergreen, git, outputs, small_project, steady
 from tests.system.network import attempts, guarded
 
+pytestmark = pytest.mark.timeout(900)
+
 
 def test_one_command_makes_every_output(finished: Path) -> None:
     made = outputs(finished)
