@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 SECONDS_TO_END = 10
@@ -18,8 +19,8 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def stream(command: Sequence[str], environment: dict[str, str]) -> Generator[str, None, int]:
-    """Run a command in a process group of its own and give its output, line by line; return its exit status.
+def stream(command: Sequence[str], environment: dict[str, str], folder: Path) -> Generator[str, None, int]:
+    """Run a command in a folder, in a process group of its own, and give its output line by line; return its exit status.
 
     The status is the generator's return value (`status = yield from stream(...)`). Leaving the generator early (an
     error, a cancelled run) ends the whole group: politely first, by force after SECONDS_TO_END.
@@ -27,6 +28,7 @@ def stream(command: Sequence[str], environment: dict[str, str]) -> Generator[str
     process = subprocess.Popen(
         command,
         env=environment,
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

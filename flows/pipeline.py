@@ -7,7 +7,9 @@ import json
 import os
 import re
 import shlex
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +48,8 @@ def read_pipeline(root: Path) -> Pipeline:
     try:
         with Repo(str(root)) as repo:
             graph = repo.index.graph
-            names = {stage: stage.addressing for stage in graph}
+            # not `addressing`, which is written as seen from the current folder
+            names = {stage: getattr(stage, "name", None) or stage.path_in_repo for stage in graph}
             places = {name: place for place, name in enumerate(_declared(root))}
             # dvc's edges run from a stage to what it waits for
             ordered = lexicographical_topological_sort(graph.reverse(), key=lambda stage: places.get(names[stage], len(places)))
@@ -76,9 +79,14 @@ def changed(root: Path, stage: str | None = None) -> bool:
     """Say whether a stage (or any stage) would run: its command, parameters, dependencies or outputs have changed."""
     try:
         with Repo(str(root)) as repo:
-            return bool(repo.status(targets=[stage] if stage else None))
+            return bool(repo.status(targets=[_target(root, stage)] if stage else None))
     except DvcException as fault:
-        raise PipelineError(f"DVC cannot compare the pipeline in {root} with dvc.lock: {fault}") from None
+        raise PipelineError(_busy(str(fault)) or f"DVC cannot compare the pipeline in {root} with dvc.lock: {fault}") from None
+
+
+def _target(root: Path, stage: str) -> str:
+    """Return a stage as DVC finds it from any folder; a file tracked by `dvc add` is a stage named by its path."""
+    return str(root / stage) if stage.endswith(".dvc") else f"{root / 'dvc.yaml'}:{stage}"
 
 
 def reproduce(root: Path, stage: str, *, say: Say, force: bool = False) -> str:
@@ -90,8 +98,8 @@ def reproduce(root: Path, stage: str, *, say: Say, force: bool = False) -> str:
         return "unchanged"
     command = [sys.executable, "-m", "dvc", "repro", "--single-item", *(["--force"] if force else []), stage]
     lines: list[str] = []
-    outcome = "ran"
-    output = stream(command, _environment(root))
+    outcome, stopping = "ran", False
+    output = stream(command, _environment(), root)
     while True:
         try:
             line = next(output)
@@ -104,35 +112,78 @@ def reproduce(root: Path, stage: str, *, say: Say, force: bool = False) -> str:
             outcome = "restored"
         elif line.strip() and not CHATTER.match(line):
             lines.append(line)
-            say(line)
+            stopping = stopping or line.startswith((f"{stage} stopped:", "ERROR: "))
+            if not stopping:  # those words are the error's
+                say(line)
     if status:
         raise PipelineError(_own_words(stage, lines, status))
     return outcome
 
 
-def _environment(root: Path) -> dict[str, str]:
-    """Return the environment of a stage: this interpreter's own `python` first, output unbuffered, the project importable."""
+def _environment() -> dict[str, str]:
+    """Return the environment of a stage: this interpreter's own `python` first, output unbuffered."""
     first = str(Path(sys.executable).parent)
     return {**os.environ, "PATH": f"{first}{os.pathsep}{os.environ.get('PATH', '')}", "PYTHONUNBUFFERED": "1", "COLUMNS": "120"}
 
 
+def _busy(fault: str) -> str | None:
+    """Return what to do where DVC says that another run holds a file."""
+    blocking = re.search(r"is busy, it is being blocked by:\s+\(PID (\d+)\)", fault)
+    return blocking and f"another run is at work in this folder (process {blocking[1]}); let it end, or end it, then run again"
+
+
 def _own_words(stage: str, lines: list[str], status: int) -> str:
-    """Return what the stage said when it stopped; DVC's remark that it failed adds nothing."""
-    kept = [line for line in lines if not line.startswith("ERROR: failed to reproduce")]
-    begin = next((place for place, line in enumerate(kept) if line.startswith(f"{stage} stopped:")), max(0, len(kept) - 20))
-    said = "\n".join(kept[begin:]).strip()
-    return said or f"{stage} ended with status {status} and said nothing"
+    """Return what the stage said when it stopped; what DVC adds is told only where the stage had no words."""
+    failed = next((place for place, line in enumerate(lines) if line.startswith("ERROR: ")), len(lines))
+    own, dvcs = lines[:failed], "\n".join(lines[failed:]).removeprefix("ERROR: ")
+    begin = next((place for place, line in enumerate(own) if line.startswith(f"{stage} stopped:")), None)
+    if begin is not None:
+        return "\n".join(own[begin:])
+    if busy := _busy(dvcs):
+        return busy
+    if re.search(r"exited with (-9|137)\b", dvcs):
+        return f"{stage} was killed while it worked; where nobody did that, the machine may have run out of memory"
+    if any(line.startswith("Traceback (most recent call last)") for line in own):
+        return f"{stage} broke: {own[-1]} (its traceback is above)"
+    return dvcs or f"{stage} ended with status {status} and said nothing"
 
 
 def heal(root: Path, *, say: Say) -> None:
     """Mend what a power cut can leave behind and DVC stumbles over: an emptied lock table, an emptied dvc.lock."""
     table, lock = root / ".dvc" / "tmp" / "rwlock", root / "dvc.lock"
-    if table.is_file() and not _is_json(table):
-        table.unlink()
+    if table.is_file() and not _is_json(table) and not _soon(lambda: not table.is_file() or _is_json(table)):
+        table.unlink(missing_ok=True)
         say(f"removed {table}: a cut-short write had emptied it; no run is at work here")
-    if lock.is_file() and not lock.read_bytes().strip(b"\0 \n"):
-        lock.unlink()
-        say(f"removed {lock}: a cut-short write had emptied it; unchanged stages are restored from DVC's run cache")
+    if lock.is_file() and _is_empty(lock.read_bytes()):
+        committed = _committed(lock)
+        if _is_empty(committed):
+            lock.unlink()
+            say(f"removed {lock}: a cut-short write had emptied it; unchanged stages are restored from DVC's run cache")
+        else:
+            lock.write_bytes(committed)
+            say(f"took {lock} from the last commit: a cut-short write had emptied it; later stages are restored from DVC's run cache")
+
+
+def _soon(happens: Callable[[], bool]) -> bool:
+    """Say whether something comes true within a second: a run that is writing a file is soon done with it."""
+    for _ in range(20):
+        if happens():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _is_empty(content: bytes) -> bool:
+    """Say whether nothing was written: a file that a power cut emptied holds no bytes, or zeros."""
+    return not content.strip(b"\0 \n")
+
+
+def _committed(path: Path) -> bytes:
+    """Return a file as the last commit has it; nothing where there is no git, no commit or no such file in it."""
+    try:
+        return subprocess.run(["git", "show", f"HEAD:./{path.name}"], cwd=path.parent, capture_output=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return b""
 
 
 def _is_json(path: Path) -> bool:

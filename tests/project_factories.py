@@ -9,7 +9,9 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,8 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 SMALL = {
     "validate.min_rows_per_label": 2,
     "finetune.backbone.revision": None,
-    "finetune.epochs": 2,
+    "finetune.epochs": 8,
+    "finetune.patience": 0,
     "finetune.learning_rate": 5e-3,
     "finetune.max_tokens": POSITIONS,
     "finetune.precision": "fp32",
@@ -46,6 +49,7 @@ SMALL = {
     "evaluate.resamples": 200,
     "audit.resamples": 200,
 }
+PATIENCE = 240  # seconds; a busy machine is slow, and a hang must end
 DVC = (sys.executable, "-m", "dvc")
 IDENTITY = {"GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.org", "GIT_COMMITTER_NAME": "A", "GIT_COMMITTER_EMAIL": "a@example.org"}
 
@@ -116,6 +120,14 @@ def git(folder: Path, *words: str) -> str:
     """Run git in a folder and return what it said."""
     told = {**os.environ, **IDENTITY, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
     return subprocess.run(["git", *words], cwd=folder, env=told, capture_output=True, text=True, check=True).stdout
+
+
+def until(happens: Callable[[], bool]) -> None:
+    """Wait for something; fail when it does not come."""
+    deadline = time.monotonic() + PATIENCE
+    while not happens():
+        assert time.monotonic() < deadline, f"it did not happen within {PATIENCE} s"
+        time.sleep(0.002)
 
 
 def outputs(project: Path) -> dict[str, str]:

@@ -4,27 +4,17 @@ import os
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 import yaml
 
-from tests.project_factories import DVC, ROOT, dvc, environment, partials, steady
+from tests.project_factories import DVC, PATIENCE, ROOT, dvc, environment, partials, steady, until
 
 STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
 VICTIMS = ("stage", "dvc", "group")
-PATIENCE = 240  # seconds
 pytestmark = pytest.mark.timeout(900)
-
-
-def until(happens: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not happens():
-        assert time.monotonic() < deadline, f"{what} did not happen within {PATIENCE} s"
-        time.sleep(0.002)
 
 
 def forget(project: Path, stage: str) -> None:
@@ -55,10 +45,14 @@ def runners(stage: str, project: Path) -> list[psutil.Process]:
     return found
 
 
+def checkpoints(project: Path) -> list[Path]:
+    return list(project.glob(".evergreen/checkpoints/*/step-*"))
+
+
 def at_work(stage: str, project: Path) -> bool:
     """Say whether the stage has begun its own work; a training also has a checkpoint."""
     begun = (project / f".evergreen/locks/{stage}.lock").exists()
-    return begun and (stage != "finetune" or any(project.glob(".evergreen/checkpoints/*/step-*")))
+    return begun and (stage != "finetune" or any(checkpoints(project)))
 
 
 def kill(victim: str, run: subprocess.Popen[bytes], stage: str, project: Path) -> None:
@@ -70,10 +64,10 @@ def kill(victim: str, run: subprocess.Popen[bytes], stage: str, project: Path) -
         for process in runners(stage, project):
             process.kill()
     run.wait(PATIENCE)
-    until(lambda: not runners(stage, project), f"the end of {stage}")
+    until(lambda: not runners(stage, project))
 
 
-QUICK = {("ingest", "dvc"), ("finetune", "stage"), ("package", "group")}
+QUICK = {("ingest", "dvc"), ("finetune", "stage"), ("calibrate", "group")}
 CASES = [(stage, VICTIMS[place % 3]) for place, stage in enumerate(STAGES)] + [("finetune", victim) for victim in VICTIMS] + sorted(QUICK)
 
 
@@ -87,8 +81,9 @@ def test_a_kill_in_a_stage_leaves_nothing_half_written_and_a_re_run_gives_the_sa
     forget(project, stage)
     lost = [path for path in expected if not (project / path).exists()]
     run = started(project)
-    until(lambda: at_work(stage, project), f"the work of {stage}")
+    until(lambda: at_work(stage, project))
     kill(victim, run, stage, project)
+    resumable = any(checkpoints(project))  # nearly always; on a busy machine the training may just have ended
     assert run.returncode != 0
     assert [path for path in lost if (project / path).exists()] == []
     assert stage not in yaml.safe_load((project / "dvc.lock").read_text(encoding="utf-8"))["stages"]
@@ -96,14 +91,13 @@ def test_a_kill_in_a_stage_leaves_nothing_half_written_and_a_re_run_gives_the_sa
     said = dvc(project, "repro").stdout
     assert steady(project) == expected
     assert partials(project) == []
-    if stage == "finetune":
-        assert "went on from the checkpoint at step" in said
+    assert ("went on from the checkpoint at step" in said) == resumable
 
 
 def test_killing_dvc_alone_before_a_stage_has_begun_leaves_one_writer_at_a_time(finished: Path, project: Path) -> None:
     forget(project, "split")
     run = started(project)
-    until(lambda: bool(runners("split", project)), "the start of split")
+    until(lambda: bool(runners("split", project)))
     run.kill()
     run.wait(PATIENCE)
     dvc(project, "repro")
