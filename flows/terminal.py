@@ -56,13 +56,15 @@ class StagePrinter(logging.Handler):
 
 @contextmanager
 def stages_shown(console: Console) -> Iterator[None]:
-    """Show the stages of the flow that runs inside, instead of Prefect's own lines; its log in the run stays whole."""
+    """Show the stages of the flow that runs inside, instead of Prefect's own lines; its log in the run stays whole.
+
+    Prefect stays silent on the terminal afterwards, too: its server takes leave when the process ends.
+    """
     setup_logging()
-    root, runs, printer = logging.getLogger("prefect"), logging.getLogger("prefect.task_runs"), StagePrinter(console)
-    before, root.propagate = root.propagate, False
+    logging.getLogger("prefect").propagate = False
+    runs, printer = logging.getLogger("prefect.task_runs"), StagePrinter(console)
     runs.addHandler(printer)
     try:
         yield
     finally:
         runs.removeHandler(printer)
-        root.propagate = before
