@@ -141,11 +141,11 @@ def _method(params: Params) -> str:
 
 
 def _fractions(found: Profile) -> dict[str, float]:
-    """Return smaller shares for validation and calibration: of many rows, 4% each are enough, and training gains the rest."""
-    test = 0.2
-    if found.splits and found.splits.get("test"):
-        test = round(found.splits["test"] / found.rows, 2)
-    shares = dict(zip(SPLITS, (round(1 - test - 0.08, 2), 0.04, 0.04, test), strict=True))
+    """Return smaller shares for validation and calibration: of many rows, 5% of those outside test are enough, and training gains."""
+    given = (found.splits or {}).get("test", 0)
+    test = round(given / found.rows, 6) if given else 0.2
+    small = round(0.05 * (1 - test), 6)
+    shares = dict(zip(SPLITS, (round(1 - test - 2 * small, 6), small, small, test), strict=True))
     return {f"split.fractions.{name}": share for name, share in shares.items()}
 
 

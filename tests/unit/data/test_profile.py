@@ -1,6 +1,7 @@
 import pandas as pd
 import pytest
 
+from evergreen.config import SPLITS, Fractions
 from evergreen.data.profile import Spread, language, profile, scripts, suggest
 from tests.data_factories import good_rows, params, rows
 
@@ -73,6 +74,16 @@ def test_many_rows_leave_more_of_them_to_training() -> None:
     changes = suggest(profile(good_rows(6000).assign(split=["train"] * 4800 + ["test"] * 1200)), params())
     shares = {name: changes[f"split.fractions.{name}"] for name in ("train", "validation", "calibration", "test")}
     assert shares == {"train": 0.72, "validation": 0.04, "calibration": 0.04, "test": 0.2}
+
+
+@pytest.mark.parametrize(("train", "test"), [(400, 6000), (600, 5400), (4991, 9)])
+def test_a_given_test_split_of_any_size_leaves_nine_tenths_of_the_rest_to_training(train: int, test: int) -> None:
+    table = good_rows(train + test).assign(split=["train"] * train + ["test"] * test)
+    changes = suggest(profile(table), params())
+    shares = Fractions(**{name: changes[f"split.fractions.{name}"] for name in SPLITS})
+    assert shares.test == pytest.approx(test / (train + test), abs=1e-6)
+    assert shares.validation == shares.calibration
+    assert shares.train / (1 - shares.test) == pytest.approx(0.9, abs=1e-4)
 
 
 def test_east_asian_punctuation_is_kept_full_width() -> None:
