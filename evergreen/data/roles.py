@@ -5,10 +5,10 @@ from difflib import get_close_matches
 
 import pandas as pd
 
-from evergreen.config import Columns
+from evergreen.config import SPLITS, Columns
 from evergreen.data.records import GROUP_PREFIX, MISSING_GROUP, content_id, ordered
 from evergreen.data.sources import SPLIT_OF_NAME, Source
-from evergreen.errors import ColumnError
+from evergreen.errors import ColumnError, SourceError
 from evergreen.wording import counted
 
 ROWS_NAMED = 5
@@ -19,7 +19,8 @@ DATE_FORMATS = ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d/%m/%Y %H:%M", "%m/%d/%Y 
 def to_examples(source: Source, columns: Columns) -> pd.DataFrame:
     """Return the table of examples (see `records`): columns chosen by role, ids and timestamps made, files in their order.
 
-    Raises ColumnError for a column that is not there (with the choices), ids that repeat, and dates that do not parse.
+    Raises ColumnError for a column that is not there (with the choices), ids that repeat, and dates that do not parse;
+    SourceError where only some files of a folder tell their split by name.
     """
     wanted = {
         "text": columns.text, "label": columns.label, "id": columns.id, "timestamp": columns.time,
@@ -27,6 +28,8 @@ def to_examples(source: Source, columns: Columns) -> pd.DataFrame:
     }  # fmt: skip
     named = {role: name for role, name in wanted.items() if name is not None}
     named |= {GROUP_PREFIX + name: name for name in columns.groups}
+    if columns.split is None:
+        _check_split_names(source)
     _check_columns(source, named.values())
     parts = []
     for position, file in enumerate(source.files):
@@ -48,6 +51,17 @@ def to_examples(source: Source, columns: Columns) -> pd.DataFrame:
 def canonical_split(name: str) -> str:
     """Return train, validation, calibration or test for a name of such a split (`dev`, `Training`); any other name as it is."""
     return SPLIT_OF_NAME.get(name.strip().casefold(), name)
+
+
+def _check_split_names(source: Source) -> None:
+    """Refuse to deal anew, published test rows among them, what the names of some files say."""
+    if others := source.without_split:
+        shown = ", ".join(others[:ROWS_NAMED]) + (f" and {len(others) - ROWS_NAMED:,} more" if len(others) > ROWS_NAMED else "")
+        raise SourceError(
+            f"some files of the folder {source.path} tell their split by their name, but not {shown}. "
+            f"Rename what belongs to a split ({', '.join(SPLITS)}), take other files out of the folder, "
+            "or name the column that tells the split: --split COL (ingest.columns.split)"
+        )
 
 
 def _check_columns(source: Source, wanted: Iterable[str]) -> None:

@@ -46,14 +46,23 @@ class Source:
     @property
     def splits(self) -> tuple[str, ...] | None:
         """The split that each file's name says (train.csv, dev.csv ...); None unless every file of a folder says one."""
-        found = [SPLIT_OF_NAME.get(file.path.stem.casefold()) for file in self.files]
-        named = [split for split in found if split is not None]
-        return tuple(named) if self.path.is_dir() and len(named) == len(found) else None
+        named = [split for file in self.files if (split := _split_of(file.path)) is not None]
+        return tuple(named) if self.path.is_dir() and len(named) == len(self.files) else None
+
+    @property
+    def without_split(self) -> tuple[str, ...]:
+        """The names of a folder's files that say no split where others do; empty where all do, or none."""
+        silent = tuple(file.path.name for file in self.files if _split_of(file.path) is None)
+        return silent if self.path.is_dir() and len(silent) < len(self.files) else ()
 
     @property
     def rows(self) -> int:
         """Number of rows of all files."""
         return sum(len(file.table) for file in self.files)
+
+
+def _split_of(path: Path) -> str | None:
+    return SPLIT_OF_NAME.get(path.stem.casefold())
 
 
 def read_source(path: Path) -> Source:

@@ -5,7 +5,7 @@ import pytest
 
 from evergreen.data.roles import canonical_split, to_examples
 from evergreen.data.sources import read_source
-from evergreen.errors import ColumnError
+from evergreen.errors import ColumnError, SourceError
 from tests.data_factories import columns, shared, write_csv
 
 
@@ -110,3 +110,29 @@ def test_a_chinese_source_keeps_its_labels_as_written() -> None:
     table = to_examples(read_source(shared("cold")), columns(text="TEXT", groups=["topic"]))
     assert sorted(table["label"].unique()) == ["0", "1"]
     assert table["id"].is_unique
+
+
+def mixed_folder(path: Path) -> Path:
+    """A folder with train.csv, test.csv and a file whose name says no split."""
+    for name, split in (("train", "train"), ("test", "test"), ("extra", "train")):
+        write_csv(path / f"{name}.csv", [["text", "label", "part"], [f"a {name} text", "x", split]])
+    return path
+
+
+def test_a_folder_of_which_only_some_files_tell_their_split_is_refused_with_the_choices(tmp_path: Path) -> None:
+    with pytest.raises(SourceError) as fault:
+        to_examples(read_source(mixed_folder(tmp_path)), columns())
+    assert str(fault.value) == (
+        f"some files of the folder {tmp_path} tell their split by their name, but not extra.csv. "
+        "Rename what belongs to a split (train, validation, calibration, test), take other files out of the folder, "
+        "or name the column that tells the split: --split COL (ingest.columns.split)"
+    )
+
+
+def test_a_split_column_speaks_for_files_of_any_name(tmp_path: Path) -> None:
+    table = to_examples(read_source(mixed_folder(tmp_path)), columns(split="part"))
+    assert dict(zip(table["text"], table["split"], strict=True)) == {
+        "a extra text": "train",
+        "a test text": "test",
+        "a train text": "train",
+    }

@@ -67,13 +67,27 @@ def test_a_folder_gives_splits_by_name_and_says_what_it_left_alone(tmp_path: Pat
     source = read_source(tmp_path)
     assert [file.path.name for file in source.files] == ["TEST.csv", "dev.csv", "train.csv"]
     assert source.splits == ("test", "validation", "train")
+    assert source.without_split == ()
     assert source.ignored == ("LICENSE", "categories.json")
 
 
 def test_files_of_a_folder_without_split_names_give_no_split(tmp_path: Path) -> None:
-    write_csv(tmp_path / "train.csv", TABLE)
+    write_csv(tmp_path / "2024.csv", TABLE)
     write_csv(tmp_path / "2025.csv", TABLE)
-    assert read_source(tmp_path).splits is None
+    source = read_source(tmp_path)
+    assert (source.splits, source.without_split) == (None, ())
+
+
+def test_files_without_a_split_name_beside_files_with_one_are_told(tmp_path: Path) -> None:
+    for name in ("train.csv", "labels.csv", "test.csv"):
+        write_csv(tmp_path / name, TABLE)
+    source = read_source(tmp_path)
+    assert (source.splits, source.without_split) == (None, ("labels.csv",))
+
+
+def test_the_name_of_a_single_file_says_no_split(tmp_path: Path) -> None:
+    source = read_source(write_csv(tmp_path / "train.csv", TABLE))
+    assert (source.splits, source.without_split) == (None, ())
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
