@@ -20,7 +20,7 @@ run: $(SETUP)  ## set up, then turn the raw messages into a gated, documented, p
 
 serve: $(SETUP)  ## answer requests on http://127.0.0.1:3000 with the packaged model (PORT=3000)
 	@test -f build/bento/bento.yaml || { echo "There is no packaged model yet; run \`make run\` first."; exit 1; }
-	@BENTOML_HOME=$(CURDIR)/.evergreen/bentoml bentoml serve $(CURDIR)/build/bento --host 127.0.0.1 --port $(PORT)
+	@BENTOML_HOME="$(CURDIR)/.evergreen/bentoml" bentoml serve "$(CURDIR)/build/bento" --host 127.0.0.1 --port $(PORT)
 
 test: $(SETUP)  ## set up, then run the tests
 	@python -m pytest
@@ -36,14 +36,14 @@ check: $(SETUP)  ## style, types, import rules, dependencies
 	@python -m pip check
 
 clean:  ## remove what the pipeline made (.venv and DVC's cache stay)
-	rm -rf data/raw.parquet data/clean.parquet data/splits models reports/*.json reports/*.md reports/*.html reports/*.parquet plots runs build .evergreen
+	rm -rf data/*.parquet data/splits models/* reports/* plots/* runs/* dvc_plots build .evergreen
 	rm -rf .pytest_cache .mypy_cache .ruff_cache
 
 # Rebuilt when the pins or the project's own needs change, and only then.
 $(SETUP): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
 		echo "Evergreen needs Python 3.11, 3.12 or 3.13; $(PYTHON) is $$($(PYTHON) --version). Say which: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || { rm -rf .venv; exit 1; }
 	@echo "Installing the pinned dependencies into .venv (once; a few minutes) ..."
 	@python -m pip install --quiet --constraint constraints.txt setuptools
 	@python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[train,dev]'

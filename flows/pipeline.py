@@ -32,10 +32,9 @@ CHATTER = re.compile(
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What dvc.yaml says: stages in the order they run in, what each waits for, and its outputs by name."""
+    """What dvc.yaml says: stages in the order they run in, and their outputs by name."""
 
     order: list[str]
-    upstream: dict[str, list[str]]
     outputs: dict[str, dict[str, Path]] = field(default_factory=dict)
 
     def output(self, stage: str, name: str) -> Path:
@@ -45,6 +44,8 @@ class Pipeline:
 
 def read_pipeline(root: Path) -> Pipeline:
     """Read dvc.yaml; raise PipelineError with DVC's own words when it cannot be read."""
+    if not (root / "dvc.yaml").is_file():
+        raise PipelineError(f"there is no dvc.yaml in {root}; run this in the project's own folder")
     try:
         with Repo(str(root)) as repo:
             graph = repo.index.graph
@@ -54,11 +55,10 @@ def read_pipeline(root: Path) -> Pipeline:
             # dvc's edges run from a stage to what it waits for
             ordered = lexicographical_topological_sort(graph.reverse(), key=lambda stage: places.get(names[stage], len(places)))
             order = [names[stage] for stage in ordered]
-            upstream = {names[stage]: sorted(names[other] for other in graph.successors(stage)) for stage in graph}
             outputs = {names[stage]: _outputs(stage.cmd) for stage in graph if stage.cmd}
     except DvcException as fault:
         raise PipelineError(f"DVC cannot read the pipeline in {root}: {fault}") from None
-    return Pipeline(order, upstream, outputs)
+    return Pipeline(order, outputs)
 
 
 def _declared(root: Path) -> list[str]:
@@ -153,7 +153,7 @@ def heal(root: Path, *, say: Say) -> None:
     table, lock = root / ".dvc" / "tmp" / "rwlock", root / "dvc.lock"
     if table.is_file() and not _is_json(table) and not _soon(lambda: not table.is_file() or _is_json(table)):
         table.unlink(missing_ok=True)
-        say(f"removed {table}: a cut-short write had emptied it; no run is at work here")
+        say(f"removed {table}: a cut-short write had emptied it")
     if lock.is_file() and _is_empty(lock.read_bytes()):
         committed = _committed(lock)
         if _is_empty(committed):

@@ -64,7 +64,8 @@ def _rules(rules: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     for rule in rules:
         mark, colour = MARKS[rule["outcome"]]
-        table.add_row(Text(mark, style=colour), rule["title"], rule["because"] if rule["outcome"] in {"fail", "missing"} else "")
+        why = rule["because"] if rule["outcome"] in {"fail", "missing"} else ""
+        table.add_row(Text(mark, style=colour), Text(rule["title"]), Text(why))
     return table
 
 
@@ -82,6 +83,6 @@ def _places(pipeline: Pipeline) -> Table:
         table.add_row(title, str(path), Text(note, style="dim"))
     table.add_row()
     table.add_row("next", "make serve", Text("answer requests with this model", style="dim"))
-    table.add_row("", f"git add dvc.lock {metrics} && git commit", Text("keep this version", style="dim"))
+    table.add_row("", f"git add params.yaml dvc.lock {metrics} && git commit", Text("keep this version", style="dim"))
     table.add_row("", "evergreen init FILE --text COL --label COL", Text("your own data", style="dim"))
     return table

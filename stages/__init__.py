@@ -5,7 +5,9 @@ instead of spinning: on a machine with other work a spinning training is fifty t
 Nothing calls home and nothing asks the network unless `finetune.backbone.allow_download` says so.
 """
 
+import importlib.util
 import os
+import sys
 
 ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
@@ -17,3 +19,9 @@ ENVIRONMENT = {
 
 for name, value in ENVIRONMENT.items():
     os.environ.setdefault(name, value)
+
+if importlib.util.find_spec("pandas") is None:
+    sys.exit(
+        f"{sys.executable} does not have the project's dependencies: run `make run`, or activate the environment that has them "
+        "(`source .venv/bin/activate`), then run again"
+    )

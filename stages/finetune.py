@@ -18,11 +18,13 @@ from evergreen.errors import TrainingError
 from evergreen.model import backbone, environment
 from evergreen.model.packing import longest_row
 from evergreen.model.training import Encoded, Trained, Training
+from evergreen.release import dependencies
 from evergreen.reports import write_report
 from evergreen.wording import counted
 from stages._progress import progress
 from stages._run import home, main, say
 
+CONSTRAINTS = Path("constraints.txt")
 NOT_IN_FINGERPRINT = {"checkpoint_steps", "tensorboard"}  # neither changes a weight
 
 
@@ -37,6 +39,7 @@ def finetune(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) 
     say(f"backbone {source.source} from {found.place}, weights verified ({found.weights_sha256[:12]})")
     tokenizer = backbone.load_tokenizer(found.folder)
     model = backbone.load_model(found, labels=labels, source=source.source)
+    backbone.settle_padding(model, tokenizer, source=source.source)
     _check_length(settings.max_tokens, model)
     device = environment.device(settings.device)
     precision = environment.precision(settings.precision, device)
@@ -93,13 +96,18 @@ def _encode(table: pd.DataFrame, tokenizer: Any, labels: list[str], max_tokens: 
 
 def _identity(settings: Finetune, found: backbone.Found, tokenizer: Any, splits: Path, machine: dict[str, Any]) -> dict[str, Any]:
     """Return the recorded tuple that decides the weights' bytes, and its fingerprint."""
+    strays = dependencies.strays(CONSTRAINTS.read_text(encoding="utf-8"))
+    if strays:
+        named = ", ".join(f"{name} {version}" for name, version in strays.items())
+        say(f"WARNING: not the pinned versions: {named}; the weights may differ from what {CONSTRAINTS} gives; the record says so")
     code = [*sorted(Path(backbone.__file__).parent.glob("*.py")), Path(__file__)]
     tuple_ = {
         "data_sha256": _digest([splits / "train.parquet", splits / "validation.parquet"]),
         "backbone_sha256": found.weights_sha256,
         "backbone_config_sha256": backbone.file_sha256(found.folder / "config.json"),
         "tokenizer_sha256": sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
-        "dependencies_sha256": _digest([Path("constraints.txt")]),
+        "dependencies_sha256": _digest([CONSTRAINTS]),
+        "dependencies_not_as_pinned": strays,
         "code_sha256": _digest(code),
         "params": settings.model_dump(mode="json", exclude=NOT_IN_FINGERPRINT),
         **machine,

@@ -1,5 +1,6 @@
 """source -> raw: read a file or folder as text and name its columns by role."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 from evergreen.config import Params
@@ -11,7 +12,7 @@ from stages._run import main, say
 
 def ingest(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) -> None:
     """Read the source, choose its columns and write the raw table."""
-    source = read_source(inputs.source)
+    source = read_source(Path(params.ingest.source))
     table = to_examples(source, params.ingest.columns)
     for file in source.files:
         say(f"{file.path}: {len(file.table):,} rows")

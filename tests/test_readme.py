@@ -27,3 +27,7 @@ def test_the_tree_names_every_module_and_nothing_else() -> None:
 
 def test_every_path_of_the_tree_exists() -> None:
     assert [path for path in captioned() if not (ROOT / path).exists()] == []
+
+
+def test_no_figure_is_left_to_fill_in() -> None:
+    assert re.findall(r"@[A-Z]+@", (ROOT / "README.md").read_text(encoding="utf-8")) == []

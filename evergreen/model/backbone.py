@@ -125,6 +125,8 @@ def _model_type(folder: Path, source: str) -> str:
     for name in ("config.json", "tokenizer_config.json"):
         if (folder / name).is_file() and _asks_for_code(_read(folder / name)):
             raise BackboneError(f"the backbone {source} asks to run its own code (auto_map in {name}); remote code is never run")
+    if config.get("is_encoder_decoder"):
+        raise BackboneError(f"the backbone {source} is an encoder-decoder; choose an encoder, such as BERT, RoBERTa or ModernBERT")
     model_type = str(config.get("model_type"))
     if model_type not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
         raise BackboneError(f"the backbone {source} has model type {model_type!r}, which the library cannot fine-tune as a text classifier")
@@ -161,6 +163,18 @@ def load_model(found: Found, *, labels: list[str], source: str) -> PreTrainedMod
     # The folder's path would otherwise end up in the saved configuration and change its bytes from machine to machine.
     model.config._name_or_path = model.name_or_path = source
     return model
+
+
+def settle_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, *, source: str) -> None:
+    """Give a model that names no padding token (decoders do not) its tokenizer's, or the one that ends a text.
+
+    Such a model reads the last token that is no padding, so it must know which that is. Raises BackboneError without either.
+    """
+    if model.config.pad_token_id is None:
+        token = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        if token is None:
+            raise BackboneError(f"the backbone {source} names neither a padding token nor one that ends a text; texts cannot share a batch")
+        model.config.pad_token_id = token
 
 
 def load_trained(folder: Path) -> PreTrainedModel:

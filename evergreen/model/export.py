@@ -67,7 +67,7 @@ def write_artifact(
         "format": FORMAT,
         "labels": labels,
         "max_tokens": max_tokens,
-        "pad_id": tokenizer.pad_token_id or 0,
+        "pad_id": model.config.pad_token_id or 0,
         "precision": precision,
         "threads": threads,
         "embedding_size": model.config.hidden_size,

@@ -6,7 +6,7 @@ Knows nothing of where the constraints lie; works on their text.
 import re
 from collections.abc import Iterable
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, requires
+from importlib.metadata import PackageNotFoundError, distributions, requires
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -26,6 +26,17 @@ def fingerprint(constraints: str) -> str:
     """Return the sha256 of the pins alone: comments, blank lines and order do not change it."""
     lines = (f"{name}=={version}\n" for name, version in pinned(constraints).items())
     return sha256("".join(lines).encode()).hexdigest()
+
+
+def strays(constraints: str) -> dict[str, str]:
+    """Return the installed version of each package that is installed in another version than the pinned one.
+
+    A build mark (`2.13.0+cpu`) is no other version; what is pinned and not installed is no stray.
+    """
+    installed: dict[str, str] = {
+        canonicalize_name(package.name): package.version.partition("+")[0] for package in distributions() if package.name
+    }
+    return {name: installed[name] for name, version in pinned(constraints).items() if name in installed and installed[name] != version}
 
 
 def pins_for(packages: Iterable[str], constraints: str) -> list[str]:

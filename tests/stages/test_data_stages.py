@@ -10,6 +10,7 @@ import yaml
 from evergreen.config import SPLITS, Params
 from evergreen.data.records import read_table
 from evergreen.errors import QualityError
+from evergreen.params_file import edit_params
 from evergreen.reports import read_report
 from stages.clean import clean
 from stages.ingest import ingest
@@ -27,16 +28,18 @@ def prepared(folder: Path, settings: Params, source: Path = SOURCE) -> Path:
         name: folder / name
         for name in ("raw.parquet", "quality.json", "quality.md", "clean.parquet", "cleaning.json", "splits", "split.json")
     }
-    ingest(settings, SimpleNamespace(source=source), SimpleNamespace(raw=paths["raw.parquet"]))
+    chosen = settings.ingest.model_copy(update={"source": str(source)})
+    ingest(settings.model_copy(update={"ingest": chosen}), SimpleNamespace(), SimpleNamespace(raw=paths["raw.parquet"]))
     validate(settings, SimpleNamespace(raw=paths["raw.parquet"]), SimpleNamespace(report=paths["quality.json"], page=paths["quality.md"]))
     clean(settings, SimpleNamespace(raw=paths["raw.parquet"]), SimpleNamespace(clean=paths["clean.parquet"], report=paths["cleaning.json"]))
     split(settings, SimpleNamespace(clean=paths["clean.parquet"]), SimpleNamespace(splits=paths["splits"], report=paths["split.json"]))
     return folder
 
 
-def run_stage(stage: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a stage as dvc.yaml does, in a folder of its own with the project's params.yaml."""
+def run_stage(stage: str, folder: Path, *arguments: str, edits: dict[str, object] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a stage as dvc.yaml does, in a folder of its own with the project's params.yaml, edited."""
     (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    edit_params(folder / "params.yaml", edits or {})
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "EVERGREEN_HOME": "state"}
     command = [sys.executable, "-W", "error", "-m", f"stages.{stage}", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -110,7 +113,7 @@ def test_the_page_of_an_old_refusal_goes_when_the_data_is_fit(tmp_path: Path, ow
 def test_a_source_that_cannot_be_read_leaves_the_old_table(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_bytes(b"message_id,team\n\xff\xfe\xfd\n")
     (tmp_path / "raw.parquet").write_bytes(b"old")
-    done = run_stage("ingest", tmp_path, "--in", "source=data.csv", "--out", "raw=raw.parquet")
+    done = run_stage("ingest", tmp_path, "--out", "raw=raw.parquet", edits={"ingest.source": "data.csv"})
     assert done.returncode == 1
     assert done.stderr.startswith("\ningest stopped: data.csv is not UTF-8: line 2, byte 16 is 0xff")
     assert (tmp_path / "raw.parquet").read_bytes() == b"old"

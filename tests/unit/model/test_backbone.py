@@ -15,7 +15,7 @@ import torch
 from evergreen.errors import BackboneError
 from evergreen.model import backbone
 from tests.factories import LABELS
-from tests.model_factories import classifier, tokenizer
+from tests.model_factories import backbone_folder, classifier, tokenizer
 
 HUB_ID = "org/tiny"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -243,3 +243,21 @@ def test_a_files_hash_is_the_one_of_its_bytes(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"x" * (3 << 20))
     assert backbone.file_sha256(path) == sha256(b"x" * (3 << 20)).hexdigest()
+
+
+def test_an_encoder_decoder_is_refused_before_any_training(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bart", "is_encoder_decoder": True}))
+    with pytest.raises(BackboneError, match="is an encoder-decoder; choose an encoder"):
+        backbone.find(str(tmp_path), revision=None, expected=None, allow_download=False)
+
+
+def test_a_decoder_takes_its_padding_from_the_tokenizer_or_is_refused(tmp_path: Path) -> None:
+    model = classifier(backbone_folder(tmp_path / "gpt2", "gpt2"))
+    model.config.pad_token_id = None
+    known = tokenizer()
+    backbone.settle_padding(model, known, source="tests/gpt2")
+    assert model.config.pad_token_id == known.pad_token_id
+    model.config.pad_token_id = known.pad_token = known.eos_token = None
+    with pytest.raises(BackboneError, match="names neither a padding token nor one that ends a text"):
+        backbone.settle_padding(model, known, source="tests/gpt2")

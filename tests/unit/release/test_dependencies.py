@@ -1,7 +1,9 @@
+from importlib.metadata import version
+
 import pytest
 
 from evergreen.errors import PipelineError
-from evergreen.release.dependencies import fingerprint, pinned, pins_for
+from evergreen.release.dependencies import fingerprint, pinned, pins_for, strays
 from tests.release_factories import installed
 
 
@@ -32,3 +34,9 @@ def test_a_need_without_a_pin_is_refused_by_name() -> None:
 def test_a_package_that_is_not_installed_is_refused_by_name() -> None:
     with pytest.raises(PipelineError, match="no-such-package"):
         pins_for(["no-such-package"], installed())
+
+
+def test_an_installed_version_that_is_not_the_pinned_one_is_named() -> None:
+    pins = "packaging==0.1\nnot-installed-anywhere==1.0\n"
+    assert strays(pins) == {"packaging": version("packaging")}
+    assert strays(f"packaging=={version('packaging')}\n") == {}
