@@ -10,7 +10,7 @@ import pandas as pd
 
 from evergreen.config import Clean
 from evergreen.data.personal_data import KINDS
-from evergreen.data.text import clean_text, normalise
+from evergreen.data.text import beginning, clean_text, normalise
 from evergreen.errors import QualityError
 
 CONFLICTS_NAMED = 10
@@ -65,7 +65,7 @@ def _without_conflicts(rows: pd.DataFrame, on_conflict: str) -> tuple[pd.DataFra
         return rows, 0
     if on_conflict == "fail":
         shown = [
-            f"  {row.id} [{row.label}] {str(row.text)[:80]!r}"
+            f"  {row.id} [{row.label}] {beginning(str(row.text))}"
             for row in conflict.sort_values("text", kind="stable").head(CONFLICTS_NAMED).itertuples()
         ]
         raise QualityError(

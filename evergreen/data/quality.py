@@ -15,14 +15,13 @@ from pandera.errors import SchemaErrors
 
 from evergreen.config import Validate
 from evergreen.data.records import group_columns, group_name
-from evergreen.data.text import CONTROL
+from evergreen.data.text import CONTROL, beginning
 from evergreen.errors import ColumnError
 from evergreen.wording import counted
 
 # Where UTF-8 was read as Windows-1252, an accented letter becomes a run of these.
 SUSPECT = re.compile("[\u0080-\u00ff\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u2122]{2,}")
 LATIN_LEADS = ("Â", "Ã", "â")
-EXAMPLE_CHARACTERS = 80
 Outcome = Literal["pass", "warn", "refuse"]
 
 
@@ -99,13 +98,9 @@ def refusal(report: dict[str, Any], table: pd.DataFrame) -> str:
 
 
 def examples(table: pd.DataFrame, ids: Sequence[str]) -> list[tuple[str, str]]:
-    """Return id and, in quotes, label and the beginning of the text, of the rows with these ids, in their order."""
+    """Return id, label and, in quotes, the beginning of the text without personal data, of the rows with these ids, in their order."""
     rows = table.set_index("id").loc[list(ids)]
-    return [(str(row.Index), f"[{row.label}] {_beginning(str(row.text))}") for row in rows.itertuples()]
-
-
-def _beginning(text: str) -> str:
-    return repr(text if len(text) <= EXAMPLE_CHARACTERS else text[: EXAMPLE_CHARACTERS - 1] + "…")
+    return [(str(row.Index), f"[{row.label}] {beginning(str(row.text))}") for row in rows.itertuples()]
 
 
 def damaged(text: str) -> bool:

@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from evergreen.data.text import beginning
 from evergreen.errors import SourceError
 
 SPLIT_OF_NAME = {
@@ -124,7 +125,7 @@ def _decoded(path: Path) -> str:
         shown = content[begin : offset + 20].decode(works[0], "replace").strip()
         raise SourceError(
             f"{path} is not UTF-8: line {line}, byte {offset} is 0x{content[offset]:02x}. "
-            f"It reads as {' or '.join(works[:3])} (as {works[0]} that place says {shown!r}). "
+            f"It reads as {' or '.join(works[:3])} (as {works[0]} that place says {beginning(shown)}). "
             f"Look whether that is right, and convert it: {_convert(path, works[0])}"
         ) from None
 
@@ -138,6 +139,10 @@ def _working_encodings(content: bytes) -> list[str]:
             continue
         works.append(name)
     return works
+
+
+def _shown(line: str) -> str:
+    return beginning(line, characters=60)
 
 
 def _convert(path: Path, encoding: str) -> str:
@@ -168,7 +173,7 @@ def _separated(path: Path, text: str, delimiter: str) -> Rows:
             elif row and len(row) != len(names):
                 raise SourceError(
                     f"{path}, line {begin}: {len(row)} fields where the header has {len(names)} ({', '.join(map(repr, names))}); "
-                    f"the line begins {delimiter.join(row)[:60]!r}. A text that holds {delimiter!r} must stand in double quotes"
+                    f"the line begins {_shown(delimiter.join(row))}. A text that holds {delimiter!r} must stand in double quotes"
                 )
             elif row:
                 rows.append(row)
@@ -190,10 +195,10 @@ def _read_json_lines(path: Path) -> Rows:
             record = json.loads(line, parse_int=str, parse_float=str, parse_constant=str)
         except ValueError as fault:
             raise SourceError(
-                f"{path}, line {number} is not valid JSON ({fault}); it begins {line[:60]!r}. Correct or remove that line"
+                f"{path}, line {number} is not valid JSON ({fault}); it begins {_shown(line)}. Correct or remove that line"
             ) from None
         if not isinstance(record, dict):
-            raise SourceError(f"{path}, line {number} is not an object {{...}}; it begins {line[:60]!r}. Each line must be one row")
+            raise SourceError(f"{path}, line {number} is not an object {{...}}; it begins {_shown(line)}. Each line must be one row")
         records.append(record)
     names = list(dict.fromkeys(name for record in records for name in record))
     return names, [[_plain(record.get(name)) for name in names] for record in records]

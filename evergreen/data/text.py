@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Collection
 from typing import Literal
 
-from evergreen.data.personal_data import mask
+from evergreen.data.personal_data import KINDS, mask
 
 Form = Literal["NFC", "NFKC", "none"]
 
@@ -42,3 +42,9 @@ def clean_text(text: str, *, unicode_form: Form, masked: Collection[str]) -> tup
     `masked` names the kinds (see `personal_data.KINDS`); kinds that were not found are absent from the counts.
     """
     return mask(normalise(text, unicode_form=unicode_form), masked)
+
+
+def beginning(text: str, *, characters: int = 80) -> str:
+    """Return the beginning of a text in quotes, every piece of personal data as its token: messages travel further than data."""
+    masked, _ = mask(text, KINDS)
+    return repr(masked if len(masked) <= characters else masked[: characters - 1] + "…")

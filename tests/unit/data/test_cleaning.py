@@ -61,6 +61,12 @@ def test_conflicting_labels_fail_and_are_named_where_asked() -> None:
         clean_table(CONFLICT, settings=cleaning(on_conflict="fail"))
 
 
+def test_a_refused_conflict_shows_no_personal_data_even_where_nothing_is_masked() -> None:
+    with pytest.raises(QualityError) as fault:
+        clean_table(rows(["write to jo@example.org"] * 2, ["x", "y"]), settings=cleaning(on_conflict="fail", mask=[]))
+    assert "r0 [x] 'write to [EMAIL]'" in str(fault.value)
+
+
 def test_a_given_test_split_stays_whole() -> None:
     table = rows(["a", "a", "a", "b", "b", "c"], ["x", "x", "x", "x", "y", "y"], split=["test", "test", "train", "test", "train", "train"])
     cleaned, report = clean_table(table, settings=cleaning())

@@ -92,6 +92,16 @@ def test_a_refusal_names_the_rows_of_all_checks_at_once() -> None:
     assert "    odd: [card] ''" in message
 
 
+def test_neither_refusal_nor_page_shows_personal_data() -> None:
+    at_the_cut = "word " * 14 + "to jo@example.org, please"
+    table = rows([at_the_cut, at_the_cut, "Call 07700 900118", "Call 07700 900118"], ["x", "y"] * 2)
+    report = examine(table, bounds=bounds(), today=TODAY)
+    for shown in (refusal(report, table), render_quality(report, table)):
+        assert "[x] 'Call [PHONE]'" in shown
+        assert "word to [EMA" in shown
+        assert "jo@" not in shown
+
+
 def test_a_refusal_names_as_many_rows_as_asked_and_counts_the_rest() -> None:
     table = rows([""] * 5 + ["a", "b"], ["x"] * 5 + ["y", "y"])
     message = refusal(examine(table, bounds=bounds(rows_named=2), today=TODAY), table)

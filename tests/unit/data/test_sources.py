@@ -158,6 +158,21 @@ def test_a_quote_that_is_never_closed_is_placed(tmp_path: Path) -> None:
     assert "from line 3 on: unexpected end of data. A double quote is probably never closed" in refused(tmp_path / "data.csv")
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("data.csv", b"text,label\nHello, I am jo@example.org,x\n"),
+        ("data.jsonl", b'{"text": "I am jo@example.org"\n'),
+        ("data.jsonl", b'["I am jo@example.org"]\n'),
+        ("data.csv", b"text,label\nI am jo@example.org at the caf\xe9,x\n"),
+    ],
+)
+def test_a_bad_line_is_shown_without_personal_data(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert "I am [EMAIL]" in (message := refused(tmp_path / name))
+    assert "jo@" not in message
+
+
 def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     write_csv(tmp_path / "data.csv", [["text", "text"], ["a", "b"]])
     assert "has two columns named 'text'" in refused(tmp_path / "data.csv")
