@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ SPLIT_OF_NAME = {
     "test": "test", "testing": "test",
 }  # fmt: skip
 OTHER_ENCODINGS = ("cp1252", "gb18030", "shift_jis", "cp1251", "latin-1")
+LONGEST_FIELD = 2**31 - 1  # the most that csv takes everywhere; whether a text is too long is for validate to say
+ROWS_TRIED, CHARACTERS_TRIED = 20, 65_536  # to tell the delimiter
 Rows = tuple[list[str], list[list[str]]]
 
 
@@ -150,11 +153,20 @@ def _convert(path: Path, encoding: str) -> str:
 
 
 def _read_csv(path: Path) -> Rows:
-    """Read comma-separated text; a header without a comma may use semicolons or tabs."""
+    """Read text separated by commas, semicolons or tabs."""
     text = _decoded(path)
-    header = text.partition("\n")[0]
-    delimiter = next((mark for mark in ",;\t" if mark in header), ",")
-    return _separated(path, text, delimiter)
+    return _separated(path, text, max(",;\t", key=lambda mark: _fitness(text, mark)))
+
+
+def _fitness(text: str, delimiter: str) -> tuple[bool, float, int]:
+    """Say how well a delimiter fits: whether it parts the header, the share of the first rows as wide as it, its width."""
+    reader = csv.reader(io.StringIO(text[:CHARACTERS_TRIED], newline=""), delimiter=delimiter)
+    widths = [len(row) for row in islice(reader, ROWS_TRIED) if row]
+    if len(text) > CHARACTERS_TRIED and len(widths) > 1 and next(reader, None) is None:
+        widths.pop()  # the last row was cut
+    if not widths:
+        return False, 0.0, 0
+    return widths[0] > 1, widths.count(widths[0]) / len(widths), widths[0]
 
 
 def _read_tsv(path: Path) -> Rows:
@@ -162,6 +174,7 @@ def _read_tsv(path: Path) -> Rows:
 
 
 def _separated(path: Path, text: str, delimiter: str) -> Rows:
+    csv.field_size_limit(LONGEST_FIELD)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[list[str]] = []
     names: list[str] = []

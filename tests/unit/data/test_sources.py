@@ -37,6 +37,32 @@ def test_separated_text_is_read_as_it_stands(tmp_path: Path, suffix: str, form: 
     assert [list(table.columns), *table.to_numpy().tolist()] == TABLE
 
 
+@pytest.mark.parametrize(
+    ("content", "columns"),
+    [
+        ('"text, as written";label\nhello;x\n', ["text, as written", "label"]),
+        ("text, as written;label\nhello;x\nhello, you, too;x\n", ["text, as written", "label"]),
+        ("text, as written;label;age\nhello, you;x;1\n", ["text, as written", "label", "age"]),
+        ('"text; as written",label\nhello,x\n', ["text; as written", "label"]),
+        ("text,label\nhello; you; too,x\n", ["text", "label"]),
+        ("text\tlabel\nhello, you; too\tx\n", ["text", "label"]),
+        ("text\nhello; you\n", ["text"]),
+    ],
+)
+def test_the_delimiter_is_the_one_that_fits_header_and_rows(tmp_path: Path, content: str, columns: list[str]) -> None:
+    (tmp_path / "data.csv").write_text(content, encoding="utf-8")
+    assert list(only_table(tmp_path / "data.csv").columns) == columns
+
+
+@pytest.mark.parametrize("place", [0, 50])
+def test_a_very_long_field_is_read_whole(tmp_path: Path, place: int) -> None:
+    body = [[f"{row}, short", "x"] for row in range(60)]
+    body[place] = ['long, "' * 30_000, "x"]
+    table = only_table(write_csv(tmp_path / "data.csv", [["text", "label"], *body]))
+    assert table["text"].str.len().max() == 210_000
+    assert len(table) == 60
+
+
 def test_json_lines_keep_numbers_as_written(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
     path.write_text(
