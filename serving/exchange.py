@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from serving.settings import Limits
 
+# Where pydantic's own words would leave a caller guessing.
+WORDS = {"extra_forbidden": "an unknown key; a request holds text (one) or texts (a list), and nothing else"}
+
 
 class Body(BaseModel):
     """The body of a request: either `texts`, a list, or `text`, a single one. Use `request_model` for one with limits."""
@@ -90,7 +93,9 @@ def refusal(message: str) -> dict[str, Any]:
 def faults(error: ValidationError) -> dict[str, Any]:
     """Return the body of an error for a request that breaks its model: every fault with its place, never the input."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    detail = [{"where": _place(fault["loc"]), "what": fault["msg"].removeprefix("Value error, ")} for fault in found]
+    detail = [
+        {"where": _place(fault["loc"]), "what": WORDS.get(fault["type"], fault["msg"].removeprefix("Value error, "))} for fault in found
+    ]
     return {"error": "; ".join(f"{fault['where']}: {fault['what']}".removeprefix(": ") for fault in detail[:3]), "detail": detail}
 
 
