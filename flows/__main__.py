@@ -47,11 +47,24 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_init(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="CSV, TSV, JSON lines or Parquet file, or a folder of them")
+    parser.add_argument("--text", required=True, metavar="COL", help="column with the text to classify")
+    parser.add_argument("--label", required=True, metavar="COL", help="column with the class")
+    parser.add_argument(
+        "--group", action="append", default=[], metavar="COL", help="column whose groups must be treated alike; may be repeated"
+    )
+    parser.add_argument("--time", metavar="COL", help="column with the date of each row")
+    parser.add_argument("--id", metavar="COL", help="column with a unique id; without it, ids come from the content")
+    parser.add_argument("--customer", metavar="COL", help="column with who wrote it; one customer's rows stay in one split")
+    parser.add_argument("--split", metavar="COL", help="column that says train / validation / calibration / test")
+    parser.set_defaults(run=_init)
+
+
+def _init(given: argparse.Namespace) -> None:
     # Imported here and below, not above: each command pays for its own libraries alone.
     from flows import init
 
-    init.add_arguments(parser)
-    parser.set_defaults(run=init.run)
+    init.run(given)
 
 
 def _train(given: argparse.Namespace) -> None:

@@ -27,20 +27,6 @@ STOPPING = ("rows", "missing_label", "rare_label")
 MOST_GROUPS = 100  # values of a group column
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line of `evergreen init`."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="CSV, TSV, JSON lines or Parquet file, or a folder of them")
-    parser.add_argument("--text", required=True, metavar="COL", help="column with the text to classify")
-    parser.add_argument("--label", required=True, metavar="COL", help="column with the class")
-    parser.add_argument(
-        "--group", action="append", default=[], metavar="COL", help="column whose groups must be treated alike; may be repeated"
-    )
-    parser.add_argument("--time", metavar="COL", help="column with the date of each row")
-    parser.add_argument("--id", metavar="COL", help="column with a unique id; without it, ids come from the content")
-    parser.add_argument("--customer", metavar="COL", help="column with who wrote it; one customer's rows stay in one split")
-    parser.add_argument("--split", metavar="COL", help="column that says train / validation / calibration / test")
-
-
 def run(arguments: argparse.Namespace) -> None:
     """Run `evergreen init` as its command line was parsed."""
     init(

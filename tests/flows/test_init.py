@@ -1,5 +1,6 @@
-import argparse
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ from rich.console import Console
 
 from evergreen.config import Params, load_params
 from evergreen.errors import EvergreenError
-from flows.init import add_arguments, init, run
+from flows.__main__ import main
+from flows.init import init
 from tests.data_factories import ROOT, messages, shared, write_csv
 
 TEXT = (ROOT / "params.yaml").read_bytes()
@@ -46,9 +48,7 @@ def params() -> Params:
 
 def test_the_command_line_writes_params_for_the_file(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_csv(project / "help desk 2025.csv", messages())
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    run(parser.parse_args(["help desk 2025.csv", "--text", "text", "--label", "label", "--group", "group"]))
+    main(["init", "help desk 2025.csv", "--text", "text", "--label", "label", "--group", "group"])
     shown = capsys.readouterr().out
     assert "240" in shown
     assert "evergreen train" in shown
@@ -59,6 +59,13 @@ def test_the_command_line_writes_params_for_the_file(project: Path, capsys: pyte
     assert params().document.name == "help-desk-2025"
     assert params().document.title == "Help desk 2025 classifier"
     assert params().gate.rules.worst_group is not None
+
+
+def test_to_read_the_command_line_loads_no_library_of_a_command() -> None:
+    code = "import sys, flows.__main__; flows.__main__._parser(); print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert "argparse" in loaded
+    assert {"pandas", "pandera", "numpy", "dvc", "prefect", "torch"}.isdisjoint(loaded)
 
 
 def test_what_was_found_is_shown(project: Path) -> None:
