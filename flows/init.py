@@ -1,6 +1,7 @@
 """`evergreen init`: look at a person's data, show what it is like, and write params.yaml for it. Nothing is written on an error."""
 
 import argparse
+import os
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,14 +17,16 @@ from evergreen.data.quality import counts, examine, refusals
 from evergreen.data.records import group_columns, group_name
 from evergreen.data.roles import to_examples
 from evergreen.data.sources import read_source
-from evergreen.errors import ColumnError, ConfigError, QualityError
+from evergreen.errors import ColumnError, ConfigError, QualityError, SourceError
 from evergreen.params_file import edit_params
 from evergreen.wording import counted
 from flows.init_page import show_changes, show_next, show_profile
+from flows.pipeline import written
 
 PARAMS = Path("params.yaml")
 # Too little data to go on; other findings can be tolerated or cleaned, so they are only shown.
 STOPPING = ("rows", "missing_label", "rare_label")
+PLACES_NAMED = 3
 MOST_GROUPS = 100  # values of a group column
 
 
@@ -49,6 +52,7 @@ def init(
     except ValidationError as fault:
         reason = fault.errors()[0]["msg"].removeprefix("Value error, ")
         raise ConfigError(f"the columns cannot be used like this: {reason}. {params_path} is as it was") from None
+    _check_place(file, params_path)
     source = read_source(file)
     table = to_examples(source, columns)
     report = examine(table, bounds=params.validate_, today=datetime.now(UTC).date())
@@ -69,6 +73,18 @@ def init(
     show_profile(console, source, found)
     show_changes(console, params_path, {place: (_at(old, place), value) for place, value in changes.items()})
     show_next(console, [f"{check['title']} ({counted(check['rows'], 'row')}). {check['advice']}" for check in refusals(report)])
+
+
+def _check_place(file: Path, params_path: Path) -> None:
+    """Refuse a source that the pipeline would write over, or into: DVC would refuse every later command."""
+    root, place = Path(os.path.abspath(params_path)).parent, Path(os.path.abspath(file))  # as DVC compares them: links are not followed
+    shared = [out for out in written(root) if place.is_relative_to(root / out) or (root / out).is_relative_to(place)]
+    if shared:
+        shown = ", ".join(map(str, shared[:PLACES_NAMED])) + (" ..." if len(shared) > PLACES_NAMED else "")
+        raise SourceError(
+            f"{file} cannot be the source: the pipeline itself writes there ({shown}). Move your data into a folder of its own, "
+            f"such as inbox/, or name one file that the pipeline does not write. {params_path} is as it was"
+        )
 
 
 def _check_groups(table: pd.DataFrame, params_path: Path) -> None:

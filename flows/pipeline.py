@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dvc.dvcfile import load_file
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from networkx import lexicographical_topological_sort
@@ -73,6 +74,21 @@ def _outputs(command: str) -> dict[str, Path]:
     given = words[words.index("--out") + 1 :]
     end = next((place for place, word in enumerate(given) if word.startswith("--")), len(given))
     return {name: Path(path) for name, _, path in (word.partition("=") for word in given[:end])}
+
+
+def written(root: Path) -> list[Path]:
+    """Return every file and folder that the stages write, as dvc.yaml lists them; also where DVC refuses the pipeline as a whole."""
+    file = root / "dvc.yaml"
+    if not file.is_file():
+        return []
+    try:
+        with Repo(str(root), uninitialized=True) as repo:
+            stages = load_file(repo, str(file)).resolver.resolve()["stages"]
+    except DvcException as fault:
+        raise PipelineError(f"DVC cannot read the pipeline in {root}: {fault}") from None
+    listed = [item for stage in stages.values() for kind in ("outs", "metrics", "plots") for item in stage.get(kind, [])]
+    # an output with settings is a mapping of its path to them
+    return [Path(item if isinstance(item, str) else next(iter(item))) for item in listed]
 
 
 def changed(root: Path, stage: str | None = None) -> bool:

@@ -3,15 +3,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from rich.console import Console
 
 from evergreen.config import Params, load_params
 from evergreen.errors import EvergreenError
+from evergreen.params_file import edit_params
 from flows.__main__ import main
 from flows.init import init
 from tests.data_factories import ROOT, messages, shared, write_csv
 
+# DVC itself uses what its library is about to drop.
+FROM_DVC = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning")
 TEXT = (ROOT / "params.yaml").read_bytes()
 
 
@@ -201,6 +205,48 @@ def test_a_column_of_many_values_is_no_group(project: Path) -> None:
         project / "data.csv", [["text", "label", "who"], *[[*row[:2], str(place)] for place, row in enumerate(messages()[1:])]]
     )
     assert refused(file, groups=["who"]).startswith("column 'who' has 240 different values, too many for groups (at most 100)")
+
+
+@pytest.fixture
+def pipeline(project: Path) -> Path:
+    """The project with the pipeline's dvc.yaml, and a raw table that it wrote."""
+    (project / "dvc.yaml").write_bytes((ROOT / "dvc.yaml").read_bytes())
+    (project / "data" / "splits").mkdir(parents=True)
+    pd.DataFrame(messages()[1:], columns=messages()[0]).to_parquet(project / "data" / "raw.parquet")
+    return project
+
+
+@FROM_DVC
+@pytest.mark.parametrize(
+    ("place", "named"),
+    [
+        ("data", "data/raw.parquet, data/clean.parquet, data/splits"),
+        ("./data/../data/", "data/raw.parquet, data/clean.parquet, data/splits"),
+        (".", "data/raw.parquet, runs/ingest.json, reports/quality.json ..."),
+        ("data/raw.parquet", "data/raw.parquet"),
+        ("data/splits/train.csv", "data/splits"),
+        ("reports/../reports/metrics.json", "reports/metrics.json"),
+    ],
+)
+def test_a_place_that_the_pipeline_writes_to_is_no_source(pipeline: Path, place: str, named: str) -> None:
+    write_csv(pipeline / "data" / "splits" / "train.csv", messages())
+    for file in (place, pipeline / place):
+        assert f"cannot be the source: the pipeline itself writes there ({named}). Move your data into a folder" in refused(file)
+
+
+@FROM_DVC
+def test_a_file_beside_what_the_pipeline_writes_is_a_source(pipeline: Path) -> None:
+    write_csv(pipeline / "data" / "own.csv", messages())
+    started("data/own.csv")
+    assert params().ingest.source == "data/own.csv"
+
+
+@FROM_DVC
+def test_a_source_that_dvc_refuses_can_be_mended(pipeline: Path) -> None:
+    edit_params(Path("params.yaml"), {"ingest.source": "data/raw.parquet"})
+    write_csv(pipeline / "own.csv", messages())
+    started("own.csv")
+    assert params().ingest.source == "own.csv"
 
 
 def test_a_missing_params_file_is_said(project: Path) -> None:
