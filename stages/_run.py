@@ -5,7 +5,8 @@ A runner is a function `stage(params, inputs, outputs)` in a module `stages/<nam
     python -m stages.<name> --in NAME=PATH ... --out NAME=PATH ... [--record PATH]
 
 `inputs.NAME` is the path given. `outputs.NAME` is a path beside the target; it is renamed onto the target when the
-runner has ended well, so that a killed or failed run leaves the old output or none.
+runner has ended well, so that a killed or failed run leaves the old output or none. A runner may return a function: it is
+called once the outputs have their names, to clear away what a killed run would need to go on from.
 """
 
 import argparse
@@ -26,7 +27,8 @@ from evergreen.processes import die_with_parent
 from evergreen.reports import write_report
 from evergreen.run_record import RunRecord
 
-Runner = Callable[[Params, SimpleNamespace, SimpleNamespace], None]
+Afterwards = Callable[[], None]
+Runner = Callable[[Params, SimpleNamespace, SimpleNamespace], Afterwards | None]
 PARAMS = Path("params.yaml")
 
 
@@ -48,15 +50,18 @@ def main(runner: Runner, arguments: list[str] | None = None) -> None:
     record = {"record": given.record} if given.record else {}
     try:
         die_with_parent()
-        with _alone(runner.__name__), _all_or_nothing({**outputs, **record}) as staged:
-            with RunRecord(runner.__name__, start) as measured:
-                runner(
-                    load_params(PARAMS),
-                    SimpleNamespace(**_pairs(given.inputs)),
-                    SimpleNamespace(**{name: staged[name] for name in outputs}),
-                )
-            if record:
-                write_report(measured.content, staged["record"])
+        with _alone(runner.__name__):
+            with _all_or_nothing({**outputs, **record}) as staged:
+                with RunRecord(runner.__name__, start) as measured:
+                    afterwards = runner(
+                        load_params(PARAMS),
+                        SimpleNamespace(**_pairs(given.inputs)),
+                        SimpleNamespace(**{name: staged[name] for name in outputs}),
+                    )
+                if record:
+                    write_report(measured.content, staged["record"])
+            if afterwards is not None:
+                afterwards()
     except EvergreenError as error:
         print(f"\n{runner.__name__} stopped: {error}", file=sys.stderr, flush=True)
         sys.exit(1)

@@ -4,6 +4,7 @@ import csv
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,14 +23,14 @@ from evergreen.release import dependencies
 from evergreen.reports import write_report
 from evergreen.wording import counted
 from stages._progress import progress
-from stages._run import home, main, say
+from stages._run import Afterwards, home, main, say
 
 CONSTRAINTS = Path("constraints.txt")
 NOT_IN_FINGERPRINT = {"checkpoint_steps", "tensorboard"}  # neither changes a weight
 
 
-def finetune(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) -> None:
-    """Train on `splits`, watch the validation split, write `model`, `report` and `curve`."""
+def finetune(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) -> Afterwards:
+    """Train on `splits`, watch the validation split, write `model`, `report` and `curve`; return what clears the checkpoints."""
     settings = params.finetune
     environment.fix(threads=settings.threads, seed=settings.seed)
     tables = {name: read_table(inputs.splits / f"{name}.parquet", columns=["text", "label"]) for name in ("train", "validation")}
@@ -63,11 +64,11 @@ def finetune(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) 
     tokenizer.save_pretrained(outputs.model)
     write_report(_report(params, found, training, trained, labels, identity, outputs.model), outputs.report)
     _write_curve(trained.history, outputs.curve)
-    # This run's checkpoints, and those of runs that were given up: the stage's lock says that nobody is at work on them.
-    shutil.rmtree(place.parent, ignore_errors=True)
     last = trained.history[trained.best_epoch - 1]
     say(f"kept epoch {trained.best_epoch} of {len(trained.history)}: validation loss {last['validation_loss']:.3f}, "
         f"accuracy {last['validation_accuracy']:.1%}")  # fmt: skip
+    # This run's checkpoints, and those of runs that were given up: the stage's lock says that nobody is at work on them.
+    return partial(shutil.rmtree, place.parent, ignore_errors=True)
 
 
 def _labels(tables: dict[str, pd.DataFrame]) -> list[str]:

@@ -18,6 +18,7 @@ from evergreen.errors import TrainingError
 from evergreen.model import backbone
 from evergreen.reports import read_report
 from stages import finetune as stage
+from stages._run import home
 from stages.finetune import finetune
 from tests.evaluation_factories import ROOT, knobs, splits
 from tests.factories import LABELS, examples
@@ -61,7 +62,9 @@ def params(place, **fields):
 def run(place, folder, **fields):
     folder.mkdir()
     outputs = SimpleNamespace(model=folder / "classifier", report=folder / "training.json", curve=folder / "training.csv")
-    finetune(params(place, **fields), SimpleNamespace(splits=place / "splits"), outputs)
+    clear = finetune(params(place, **fields), SimpleNamespace(splits=place / "splits"), outputs)
+    assert (home() / "checkpoints").exists(), "a run killed before its outputs have their names could not go on"
+    clear()
     return outputs
 
 

@@ -110,6 +110,30 @@ def test_an_output_that_the_runner_forgot_leaves_the_old_ones():
     assert present() == OLD
 
 
+def test_what_a_runner_returns_is_called_once_its_outputs_have_their_names():
+    seen = []
+
+    def leaving(*arguments):
+        sample(*arguments)
+        return lambda: seen.append(present())
+
+    earlier_outputs()
+    _run.main(leaving, ARGUMENTS)
+    assert seen == [NEW]
+
+
+def test_what_a_runner_returns_is_not_called_when_an_output_cannot_take_its_name():
+    seen = []
+
+    def forgetful(params, inputs, outputs):
+        outputs.table.write_text("new")
+        return lambda: seen.append("called")
+
+    with pytest.raises(FileNotFoundError):
+        _run.main(forgetful, ARGUMENTS)
+    assert seen == []
+
+
 def test_a_fault_ends_with_status_one_and_its_message_alone(capsys):
     def failing(*_):
         raise DataError("no rows in in.txt; give another file")
