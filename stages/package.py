@@ -40,7 +40,7 @@ def package(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) -
         },
         constraints=inputs.constraints.read_text(encoding="utf-8"),
     )
-    build_bento(contents, root=ROOT, home=home() / "bentoml", target=outputs.bento)
+    build_bento(contents, root=ROOT, bench=home() / "package", target=outputs.bento)
     size = sum(file.stat().st_size for file in outputs.bento.rglob("*") if file.is_file())
     say(f"Bento {contents.name}:{version}, {size / 1e6:,.1f} MB, verdict {verdict['verdict']}")
     say("serve it with `make serve`; ask POST /predict, or open / in a browser")

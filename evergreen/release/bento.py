@@ -39,23 +39,23 @@ class Contents:
     constraints: str
 
 
-def build_bento(contents: Contents, *, root: Path, home: Path, target: Path) -> None:
+def build_bento(contents: Contents, *, root: Path, bench: Path, target: Path) -> None:
     """Build the Bento and move it to `target`, a folder that must not exist yet.
 
-    `root` is the folder with the packages `serving` and `evergreen`; BentoML keeps its state under `home`.
+    `root` is the folder with the packages `serving` and `evergreen`. Everything is made in `bench`, a folder for
+    this alone: what it holds is removed before and after. A person's own store of Bentos is never touched.
     Raises PipelineError with BentoML's own words when the build fails.
     """
-    context, store = home / "build", home / "bentos" / contents.name
-    for folder in (context, store):
-        shutil.rmtree(folder, ignore_errors=True)
+    context, state = bench / "context", bench / "bentoml"
+    shutil.rmtree(bench, ignore_errors=True)  # what a killed build left
     try:
         lay_out(contents, root=root, context=context)
-        _run_build(context, contents, home)
-        _fix_time(store / contents.version / "bento.yaml")
-        shutil.move(store / contents.version, target)
+        _run_build(context, contents, state)
+        built = state / "bentos" / contents.name / contents.version
+        _fix_time(built / "bento.yaml")
+        shutil.move(built, target)
     finally:
-        for folder in (context, store):
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(bench, ignore_errors=True)
 
 
 def lay_out(contents: Contents, *, root: Path, context: Path) -> None:
@@ -91,14 +91,14 @@ def _instructions(contents: Contents) -> dict[str, Any]:
     }
 
 
-def _run_build(context: Path, contents: Contents, home: Path) -> None:
-    home.mkdir(parents=True, exist_ok=True)
+def _run_build(context: Path, contents: Contents, state: Path) -> None:
+    state.mkdir()
     # The instructions are named because BentoML looks for none by itself below a hidden folder, such as .evergreen.
     instructions = ["--bentofile", "bentofile.yaml", "--version", contents.version]
     command = [sys.executable, "-m", "bentoml", "build", ".", *instructions, "--output", "tag"]
     # Neither the caller's path nor its byte code: the context must stand on its own, and hold nothing but what was laid out.
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment = inherited | QUIET | {"BENTOML_HOME": str(home.resolve()), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = inherited | QUIET | {"BENTOML_HOME": str(state.resolve()), "PYTHONDONTWRITEBYTECODE": "1"}
     ended = subprocess.run(command, cwd=context, env=environment, capture_output=True, text=True, check=False)
     if ended.returncode != 0:
         said = (ended.stderr.strip() or ended.stdout.strip())[-2000:]

@@ -184,7 +184,15 @@ def test_the_bento_carries_name_version_and_settings(bento: Path) -> None:
     assert described["name"] == settings["name"] == params().document.name
     assert len(described["version"]) == 12
     assert settings["cleaning"]["mask"] == list(params().clean.mask)
-    assert not (bento.parent / ".home" / "bentoml" / "build").exists()
+
+
+def test_packaging_leaves_the_persons_own_bentos_alone_and_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / ".home"))
+    kept = tmp_path / ".home" / "bentoml" / "bentos" / params().document.name / "earlier" / "bento.yaml"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("a person's own", encoding="utf-8")
+    run_package(tmp_path)
+    assert [file for file in (tmp_path / ".home").rglob("*") if file.is_file()] == [kept]
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -218,6 +226,6 @@ def test_a_build_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     for name in ("service.py", "index.html"):
         (tmp_path / "code" / "serving" / name).write_text("raise ImportError('nothing to serve')", encoding="utf-8")
     with pytest.raises(PipelineError, match="nothing to serve"):
-        build_bento(made, root=tmp_path / "code", home=tmp_path / "home", target=tmp_path / "bento")
+        build_bento(made, root=tmp_path / "code", bench=tmp_path / "bench", target=tmp_path / "bento")
     assert not (tmp_path / "bento").exists()
-    assert not (tmp_path / "home" / "build").exists()
+    assert not (tmp_path / "bench").exists()
