@@ -4,6 +4,7 @@ Everything is computed before: Evidently gets our own tests under our own names,
 kind. Importing Evidently takes 4 s, so only the snapshot stage imports this module. Knows nothing of files.
 """
 
+import html
 import json
 import math
 import re
@@ -65,6 +66,7 @@ class DriftBattery(SingleValueMetric):  # type: ignore[misc]
     """How many of the drift tests alarm; the widget lists them all. `drift` is drift.json."""
 
     drift: str
+    reading: str
 
 
 class DriftBatteryCalculation(SingleValueCalculation[DriftBattery]):  # type: ignore[misc]
@@ -77,7 +79,7 @@ class DriftBatteryCalculation(SingleValueCalculation[DriftBattery]):  # type: ig
         head = ("What", "Compared with", "Method", "Statistic", "p-value", "Alarm", "Note")
         title = f"Drift tests: an alarm below p = {drift['corrected_level']:.2g} ({drift['level']:g}, {drift['correction']})"
         result.widget = [
-            text_widget(title="How to read this page", text=READING),
+            text_widget(title="How to read this page", text=self.metric.reading),
             table_data(title=title, column_names=head, data=drift_rows(drift)),
         ]
         return result
@@ -91,8 +93,8 @@ def evidently_page(current: pd.DataFrame, reference: pd.DataFrame, *, audit: dic
     """Return the page as HTML; the same tables give the same bytes.
 
     Both tables hold `label`, `prediction`, numeric columns (descriptors) and text columns (groups). What Evidently cannot
-    take is left out: columns without a value in either table; classification where a table has fewer than two labels; the
-    section by label where the reference lacks one of them.
+    take is left out: columns without a value in either table; classification where a table has fewer than two labels, or
+    two of more; the section by label where the reference lacks one of them.
     """
     current, reference = (table.reset_index(drop=True) for table in (current, reference))
     names = [str(name) for name in current if current[name].notna().any() and reference[name].notna().any()]
@@ -100,11 +102,15 @@ def evidently_page(current: pd.DataFrame, reference: pd.DataFrame, *, audit: dic
     categories = [name for name in names if name not in numbers]
     labels = sorted({*_labels(current), *_labels(reference)})
     sections = _classification(current, reference)
-    named = MulticlassClassification(target=ACTUAL, prediction_labels=PREDICTED, labels=dict(enumerate(labels)))
+    # With two labels Evidently looks for the number 1 even where it has names for the numbers.
+    shown = dict(enumerate(labels)) if len(labels) > 2 else None
+    named = MulticlassClassification(target=ACTUAL, prediction_labels=PREDICTED, labels=shown)
     definition = DataDefinition(
         numerical_columns=numbers, categorical_columns=[*categories, ACTUAL, PREDICTED], classification=[named] if sections else None
     )
-    battery, audited = DriftBattery(drift=json.dumps(drift), tests=[lte(0)]), FairnessAudit(audit=json.dumps(audit), tests=[])
+    reading = READING if shown or not sections else " ".join([READING, *_legend(labels)])
+    battery = DriftBattery(drift=json.dumps(drift), reading=reading, tests=[lte(0)])
+    audited = FairnessAudit(audit=json.dumps(audit), tests=[])
     metrics = [battery, *sections, _drift([name for name in names if name != "prediction"], numbers, drift), audited]
     datasets = [Dataset.from_pandas(_coded(table[names], labels), data_definition=definition) for table in (current, reference)]
     with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
@@ -118,6 +124,11 @@ def _labels(table: pd.DataFrame) -> set[str]:
     return {*table["label"], *table["prediction"]}
 
 
+def _legend(labels: Sequence[str]) -> tuple[str, str]:
+    zero, one = map(html.escape, labels)
+    return f"Labels are shown as numbers: 0 is *{zero}*, 1 is *{one}*.", f"Overall precision, recall and F1 are those of *{one}*."
+
+
 def _coded(table: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
     """Return the table with labels as numbers beside them: Evidently puts names in the random order of a set, numbers not."""
     code = {label: number for number, label in enumerate(labels)}
@@ -127,11 +138,12 @@ def _coded(table: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
 
 def _classification(current: pd.DataFrame, reference: pd.DataFrame) -> list[Any]:
     """Return the classification sections; without tests of their own: the gate judges, and Evidently's defaults fail a rise."""
-    if min(table["label"].nunique() for table in (current, reference)) < 2:
+    found = [_labels(table) for table in (current, reference)]
+    if min(table["label"].nunique() for table in (current, reference)) < 2 or min(map(len, found)) == 2 < len(set.union(*found)):
         return []
     overall: dict[str, Any] = {f"{name}_tests": [] for name in ("accuracy", "precision", "recall", "f1score")}
     by_label: dict[str, Any] = {f"{name}_tests": {} for name in ("precision", "recall", "f1score")}
-    known = _labels(current) <= _labels(reference)
+    known = found[0] <= found[1]
     return [ClassificationQuality(conf_matrix=True, **overall), *([ClassificationQualityByLabel(**by_label)] if known else [])]
 
 
@@ -170,7 +182,7 @@ def _audit_widgets(audit: dict[str, Any]) -> list[Any]:
     return widgets
 
 
-def _numbered(html: str) -> str:
+def _numbered(page: str) -> str:
     """Replace Evidently's random ids by their order of appearance."""
-    found = {name: f"{number:032x}" for number, name in enumerate(dict.fromkeys(RANDOM_ID.findall(html)))}
-    return RANDOM_ID.sub(lambda match: found[match.group()], html)
+    found = {name: f"{number:032x}" for number, name in enumerate(dict.fromkeys(RANDOM_ID.findall(page)))}
+    return RANDOM_ID.sub(lambda match: found[match.group()], page)

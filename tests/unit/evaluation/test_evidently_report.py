@@ -61,7 +61,17 @@ def test_evidently_shows_the_p_value_that_we_compute(html: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "case", ["one label", "a label that test lacks", "an all-null column", "a constant column", "no groups", "77 labels", "few rows"]
+    "case",
+    [
+        "one label",
+        "two of four labels",
+        "a label that test lacks",
+        "an all-null column",
+        "a constant column",
+        "no groups",
+        "77 labels",
+        "few rows",
+    ],
 )
 def test_awkward_tables_still_give_a_page(page: ModuleType, case: str) -> None:
     labels = MANY if case == "77 labels" else LABELS
@@ -69,6 +79,9 @@ def test_awkward_tables_still_give_a_page(page: ModuleType, case: str) -> None:
     audit = audit_report()
     if case == "one label":
         current["label"] = current["prediction"] = "card"
+    elif case == "two of four labels":
+        current = current[current["label"].isin(LABELS[2:])]
+        current["prediction"] = current["label"]
     elif case == "a label that test lacks":
         current = current[current["label"] != "fraud"].assign(prediction="card")
     elif case == "an all-null column":
@@ -81,5 +94,16 @@ def test_awkward_tables_still_give_a_page(page: ModuleType, case: str) -> None:
     elif case == "few rows":
         current = current.head(5)
     made = page.evidently_page(current, reference, audit=audit, drift=drift_report())
-    assert ("Classification Model Performance" in made) == (case != "one label")
+    assert ("Classification Model Performance" in made) == (case not in {"one label", "two of four labels"})
     assert ("no group column is named" in made) == (case == "no groups")
+
+
+def test_two_labels_give_a_page_that_says_which_number_is_which(page: ModuleType) -> None:
+    two = ("keep", "leave & go")
+    current, reference = (page_table(rows, seed, two) for rows, seed in ((120, 1), (200, 2)))
+    made = page.evidently_page(current, reference, audit=audit_report(), drift=drift_report())
+    assert "Classification Model Performance" in made
+    assert "Confusion Matrix" in made
+    assert "0 is *keep*, 1 is *leave &amp; go*. Overall precision, recall and F1 are those of *leave &amp; go*." in made
+    recall = (current.loc[current["label"] == two[1], "prediction"] == two[1]).mean()
+    assert f'{{"value": "{recall:.3f}", "label": "Recall"}}' in made
