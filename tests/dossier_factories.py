@@ -188,7 +188,6 @@ def _evaluation(labels: tuple[str, ...], random: np.random.Generator) -> dict[st
     return {
         "rows": 375,
         "labels": list(labels),
-        "unknown_labels": [],
         "level": 0.95,
         "resamples": 2000,
         "drawn": "customers",

@@ -20,10 +20,9 @@ from evergreen.evaluation.slices import Slice
 class Answers:
     """Answers to n rows beside the truth.
 
-    `labels` are the model's C labels in the order of its probabilities, then those that only the rows have; `actual` and
-    `predicted` (n,) are positions among them; `probabilities` (n, C); `baseline` and `half_baseline` (n,) are the answers of
-    the baseline trained on all and on half of the train rows; `threshold` is the confidence from which on the model answers
-    by itself.
+    `labels` are the model's C labels in the order of its probabilities; `actual` and `predicted` (n,) are positions among
+    them; `probabilities` (n, C); `baseline` and `half_baseline` (n,) are the answers of the baseline trained on all and on
+    half of the train rows; `threshold` is the confidence from which on the model answers by itself.
     """
 
     labels: tuple[str, ...]

@@ -107,19 +107,6 @@ def test_two_runs_write_the_same_bytes(outputs, tmp_path):
         assert getattr(again, name).read_bytes() == getattr(outputs, name).read_bytes(), name
 
 
-def test_a_test_label_that_the_model_has_never_seen_counts_as_wrong_and_is_named(tmp_path, capsys):
-    test = examples(80, seed=4)
-    test.loc[:7, "label"] = "pensions"
-    outputs = run(tmp_path, test=test)
-    report = read_report(outputs.report)
-    assert report["unknown_labels"] == ["pensions"]
-    stranger = next(row for row in report["classes"] if row["label"] == "pensions")
-    assert (stranger["rows"], stranger["recall"]["value"], stranger["precision"]) == (8, 0.0, None)
-    table = pd.read_parquet(outputs.predictions)
-    assert report["metrics"]["accuracy"]["value"] == pytest.approx((table["label"] == table["prediction"]).mean())
-    assert "has never seen, so always wrong: pensions" in capsys.readouterr().out
-
-
 def test_a_table_without_time_customer_or_groups_is_evaluated_by_length_alone(tmp_path):
     test = examples(60, seed=4)[["id", "text", "label"]]
     report = read_report(run(tmp_path, test=test).report)
