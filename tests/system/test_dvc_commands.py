@@ -75,7 +75,7 @@ def test_plots_show_writes_a_page_that_loads_nothing(project: Path) -> None:
     assert git(project, "status", "--porcelain") == ""
 
 
-@pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed")
+@pytest.mark.skipif(BROWSER is None, reason="no browser to draw the page: neither chromium nor google-chrome is on the PATH")
 def test_the_page_of_plots_draws_itself_in_a_browser_without_a_network(project: Path) -> None:
     page = plots_page(project)
     quiet = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--virtual-time-budget=5000")

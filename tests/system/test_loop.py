@@ -41,6 +41,7 @@ def test_train_says_that_all_is_up_to_date_and_shows_the_summary(project: Path) 
         assert shown in said
 
 
+@pytest.mark.long
 def test_a_flow_runs_what_an_edit_touches_shows_the_rest_as_cached_and_stays_on_this_machine(project: Path) -> None:
     edit_params(project / "params.yaml", {"gate.rules.artifact_size.max_megabytes": 400})
     said = evergreen(project, "train", **guarded(project)).stdout
