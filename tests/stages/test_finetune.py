@@ -1,6 +1,7 @@
 """The finetune stage on a tiny backbone: what it writes, resumes from, records and refuses."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,6 @@ from evergreen.errors import TrainingError
 from evergreen.model import backbone
 from evergreen.reports import read_report
 from stages import finetune as stage
-from stages._run import home
 from stages.finetune import finetune
 from tests.evaluation_factories import ROOT, knobs, splits
 from tests.factories import LABELS, examples
@@ -59,11 +59,15 @@ def params(place, **fields):
     )
 
 
-def run(place, folder, **fields):
+def train(place, folder, **fields):
+    """Run the stage up to the moment in which its outputs would take their names; return them, and what clears the checkpoints."""
     folder.mkdir()
     outputs = SimpleNamespace(model=folder / "classifier", report=folder / "training.json", curve=folder / "training.csv")
-    clear = finetune(params(place, **fields), SimpleNamespace(splits=place / "splits"), outputs)
-    assert (home() / "checkpoints").exists(), "a run killed before its outputs have their names could not go on"
+    return outputs, finetune(params(place, **fields), SimpleNamespace(splits=place / "splits"), outputs)
+
+
+def run(place, folder, **fields):
+    outputs, clear = train(place, folder, **fields)
     clear()
     return outputs
 
@@ -128,6 +132,15 @@ def test_a_killed_stage_resumes_to_the_same_outputs_and_clears_its_checkpoints(p
     for path in undisturbed.model.iterdir():
         assert (resumed.model / path.name).read_bytes() == path.read_bytes(), path.name
     assert not (own_home / "checkpoints").exists()
+
+
+def test_a_stage_killed_before_its_outputs_have_their_names_does_not_train_all_again(place, undisturbed, tmp_path, capsys):
+    train(place, tmp_path / "killed")
+    assert "going on from" not in capsys.readouterr().out
+    again = run(place, tmp_path / "again")
+    assert re.search(r"going on from the checkpoint at step 1[2-6]", capsys.readouterr().out)  # of 16
+    assert again.report.read_bytes() == undisturbed.report.read_bytes()
+    assert (again.model / "model.safetensors").read_bytes() == (undisturbed.model / "model.safetensors").read_bytes()
 
 
 def other_data(place):
