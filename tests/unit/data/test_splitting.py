@@ -161,6 +161,13 @@ def test_an_unknown_split_name_is_refused_with_the_choices() -> None:
         split_table(given(100, 20, later=30), settings=splitting(method="given"))
 
 
+def test_a_label_that_only_a_given_test_split_has_is_refused() -> None:
+    table = given(100, 20, validation=10, calibration=10)
+    table.loc[table["split"] == "test", "label"] = "z"
+    with pytest.raises(SplitError, match=r"1 label with too few rows that stand apart to be in train: z \(train 0, .*test 20\)"):
+        split_table(table, settings=splitting(method="given"))
+
+
 def test_given_needs_a_split_column_and_train_rows() -> None:
     with pytest.raises(SplitError, match=r"split\.method is given, but the data has no splits"):
         split_table(plain(50), settings=splitting(method="given"))
