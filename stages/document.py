@@ -15,6 +15,8 @@ from stages._run import PARAMS, main, say
 REPORTS = ("quality", "cleaning", "split", "training", "compression", "latency", "calibration", "evaluation", "audit", "drift", "verdict")
 # What the pipeline itself writes into the checkout while it runs: no sign of a change by a person.
 WRITTEN = ("dvc.lock", "reports", "plots")
+# What writes the record once more: git's state is no dependency, so `dvc repro` alone would find nothing to do.
+AGAIN = "dvc repro --single-item --force document && dvc repro package"
 
 
 def document(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) -> None:
@@ -37,7 +39,8 @@ def document(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) 
     say(f"card and dossier of {params.document.name} {verdict['model_version']}: {verdict['verdict']}")
     say(f"{duration(cost['seconds'])} in {len(cost['stages'])} stages, about {cost['energy_watt_hours']:.1f} Wh (estimated)")
     if origin["code"]["dirty"]:
-        say("the code has changes that are not committed: commit them and run again for a record that others can follow")
+        say("the code has changes that are not committed; for a record that others can follow, commit them and then run")
+        say(f"  {AGAIN}")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from evergreen.params_file import edit_params
+from evergreen.reports import read_report
 from tests.project_factories import command, dvc, git, outputs
 from tests.system.network import NO_NETWORK
 
@@ -49,6 +50,22 @@ def test_an_edit_of_a_module_makes_exactly_the_stages_stale_that_use_it(project:
         "split": [{"changed deps": {"evergreen/data/splitting.py": "modified"}}],
         "document": [{"changed deps": {"evergreen/release/charts.py": "modified"}}],
     }
+
+
+@pytest.mark.long
+def test_a_record_of_uncommitted_code_names_the_commands_that_replace_it(project: Path) -> None:
+    with (project / "README.md").open("a", encoding="utf-8") as file:
+        file.write("an edit\n")
+    said = dvc(project, "repro", "--single-item", "--force", "document").stdout
+    assert "the code has changes that are not committed" in said
+    assert read_report(project / "reports/provenance.json")["code"]["dirty"] is True
+    git(project, "commit", "--quiet", "--all", "--message=An edit")
+    again = re.search(r"^ +(dvc repro .* && .*)$", said, re.MULTILINE)
+    assert again is not None, said
+    command(project, "sh", "-c", again[1])
+    assert read_report(project / "reports/provenance.json")["code"] == {"commit": git(project, "rev-parse", "HEAD").strip(), "dirty": False}
+    assert (project / "build/bento/src/dossier.html").read_bytes() == (project / "reports/dossier.html").read_bytes()
+    assert dvc(project, "status").stdout.strip() == "Data and pipelines are up to date."
 
 
 @pytest.mark.long
