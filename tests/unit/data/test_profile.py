@@ -88,3 +88,9 @@ def test_a_given_test_split_of_any_size_leaves_nine_tenths_of_the_rest_to_traini
 
 def test_east_asian_punctuation_is_kept_full_width() -> None:
     assert suggest(profile(rows(["你好，世界"] * 2, ["x", "y"])), params())["clean.unicode_form"] == "NFC"
+
+
+def test_early_stopping_is_for_data_whose_validation_split_can_tell_epochs_apart() -> None:
+    small, large = (suggest(profile(good_rows(count)), params()) for count in (1000, 6000))
+    assert "finetune.keep" not in small and "finetune.patience" not in small  # the project's own params.yaml is for small data
+    assert (large["finetune.keep"], large["finetune.patience"]) == ("best", 3)
