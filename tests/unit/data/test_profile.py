@@ -93,4 +93,4 @@ def test_east_asian_punctuation_is_kept_full_width() -> None:
 def test_early_stopping_is_for_data_whose_validation_split_can_tell_epochs_apart() -> None:
     small, large = (suggest(profile(good_rows(count)), params()) for count in (1000, 6000))
     assert "finetune.keep" not in small and "finetune.patience" not in small  # the project's own params.yaml is for small data
-    assert (large["finetune.keep"], large["finetune.patience"]) == ("best", 3)
+    assert (large["finetune.keep"], large["finetune.patience"], large["finetune.label_smoothing"]) == ("best", 3, 0.1)
