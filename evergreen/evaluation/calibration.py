@@ -1,7 +1,7 @@
 """How far the model's confidence can be believed, and from which confidence on it answers by itself.
 
-Both are fitted on the calibration split alone. The validation split would double the rows, but the kept epoch is the one
-that did best on it: the model looks a little surer and righter there than it is. The test split judges the outcome
+Both are fitted on the calibration split alone. The validation split would double the rows, but where training keeps its best
+epoch, that is the one that did best on it: the model looks a little surer and righter there than it is. The test split judges the outcome
 (`evaluate`), so neither figure here has been chosen on the rows that it is shown for in the dossier.
 """
 
