@@ -290,6 +290,38 @@ class Package(Section):
     timeout: Count
 
 
+class Tls(Section):
+    """Certificate (chain) and key, PEM files."""
+
+    certificate: str
+    key: str
+
+
+class TrafficLog(Section):
+    """Where answers are recorded, and how long they are kept."""
+
+    url: str | None
+    keep_days: Count
+    keep_megabytes: Count
+    spool_megabytes: Count
+
+
+class Serve(Section):
+    """How the service runs; the limits of a single request stand in `package`."""
+
+    host: str
+    port: Annotated[int, Field(ge=0, le=65535)]
+    tls: Tls | None
+    workers: Count | None
+    threads: Count | None
+    queue: Count
+    connections: Count
+    texts_per_second: Positive
+    burst: Count
+    cache: Annotated[int, Field(ge=0)]
+    log: TrafficLog
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -306,6 +338,7 @@ class Params(Section):
     gate: Gate
     document: Document
     package: Package
+    serve: Serve
 
 
 def load_params(path: Path) -> Params:

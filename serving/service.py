@@ -10,9 +10,9 @@ from pathlib import Path
 import bentoml
 from starlette.responses import JSONResponse
 
+from serving.about import pages
 from serving.exchange import Answer, refusal, request_model
 from serving.guard import Guard
-from serving.pages import pages
 from serving.router import Router, UnusableText
 from serving.settings import SETTINGS, Settings
 

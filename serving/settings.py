@@ -12,6 +12,7 @@ from evergreen.data.text import Form
 
 ARTIFACT, CALIBRATION, SETTINGS = "artifact", "calibration.json", "service.json"
 CARD, DOSSIER = "MODEL_CARD.md", "dossier.html"
+GOLDEN, METRICS, PROVENANCE = "golden.json", "metrics.json", "provenance.json"
 
 Count = Annotated[int, Field(ge=1)]
 

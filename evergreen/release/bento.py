@@ -71,11 +71,11 @@ def lay_out(contents: Contents, *, root: Path, context: Path) -> None:
 
 
 def _code(root: Path) -> list[Path]:
-    """Return the files of the service: every module that its entry needs, and the page that one of them reads."""
+    """Return the files of the service: every module that its entry needs, and the pages that one of them reads."""
     modules = modules_needed(root, ENTRY, PACKAGES)
     if ENTRY not in modules:
         raise PipelineError(f"there is no module {ENTRY} in {root}; run from the project's folder")
-    return [*modules.values(), Path("serving/index.html")]
+    return [*modules.values(), *(file.relative_to(root) for file in sorted((root / "serving" / "pages").iterdir()))]
 
 
 def _instructions(contents: Contents) -> dict[str, Any]:

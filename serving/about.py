@@ -14,7 +14,7 @@ from serving.router import Router
 from serving.settings import CARD, DOSSIER, Settings
 
 POLICY = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"}
-INDEX = Path(__file__).with_name("index.html")
+INDEX = Path(__file__).parent / "pages" / "index.html"
 
 
 def pages(root: Path, settings: Settings, router: Callable[[], Router]) -> Starlette:
