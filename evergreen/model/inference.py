@@ -46,12 +46,17 @@ class Calibration:
 
 
 class Classifier:
-    """An artifact, loaded. `labels` in the order of the logits; `version` identifies artifact and calibration by content."""
+    """An artifact, loaded. `labels` in the order of the logits; `version` identifies artifact and calibration by content.
+
+    `alone` says that each text must run by itself. In int8 one scale is found for all activations of a run, so that a neighbour would
+    move a text's probabilities, and now and then its label; in fp32 neighbours change nothing.
+    """
 
     def __init__(self, folder: Path, calibration: Calibration) -> None:
         described = _describe(folder)
         self.labels: tuple[str, ...] = tuple(described["labels"])
         self.calibration = calibration
+        self.alone: bool = described["precision"] == "int8"
         self.version = sha256(f"{described['version']} {calibration.temperature!r} {calibration.threshold!r}".encode()).hexdigest()[:12]
         self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         self._tokenizer.no_padding()
@@ -74,12 +79,12 @@ class Classifier:
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
 
     def scores(self, texts: Sequence[str]) -> Scores:
-        """Return logits and embeddings of N texts, in their order. Texts of similar length share a batch."""
+        """Return logits and embeddings of N texts, in their order. Texts of similar length share a batch, unless each must run `alone`."""
         tokens = self.tokens(texts)
         order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
         logits: list[Floats] = [np.empty(0, np.float32)] * len(tokens)
         embeddings = list(logits)
-        for rows in _batches(order, [len(ids) for ids in tokens]):
+        for rows in [[row] for row in order] if self.alone else _batches(order, [len(ids) for ids in tokens]):
             for row, logit, embedding in zip(rows, *self._run([tokens[row] for row in rows]), strict=True):
                 logits[row], embeddings[row] = logit, embedding
         if not tokens:

@@ -124,6 +124,16 @@ def test_an_int8_artifact_is_smaller_and_close(model, artifact, tmp_path):
     assert weights_size(tmp_path) < 0.5 * weights_size(artifact)
 
 
+@pytest.mark.usefixtures("exported_once")
+def test_in_int8_a_texts_answer_does_not_depend_on_its_neighbours(model, tmp_path):
+    write(model, tmp_path, precision="int8")
+    shipped = export.uncalibrated(tmp_path)
+    together = shipped.scores(TEXTS).logits
+    np.testing.assert_array_equal(together, np.vstack([shipped.scores([text]).logits for text in TEXTS]))
+    beside_others, _ = shipped._run(shipped.tokens(TEXTS))
+    assert np.abs(beside_others - together).max() > 1e-4  # what a shared run would do
+
+
 def weights_size(folder):
     return sum(len(tensor.raw_data) for tensor in onnx.load(folder / "model.onnx").graph.initializer)
 
