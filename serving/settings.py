@@ -1,4 +1,4 @@
-"""What a Bento knows beside its model: limits, cleaning, name and verdict, in `service.json`.
+"""What a Bento knows beside its model: limits, cleaning, name, verdict and how it runs, in `service.json`.
 
 Knows nothing of BentoML. `evergreen.release.bento` writes the file when it builds the Bento.
 """
@@ -8,6 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from evergreen.config import Serve
 from evergreen.data.text import Form
 
 ARTIFACT, CALIBRATION, SETTINGS = "artifact", "calibration.json", "service.json"
@@ -51,6 +52,7 @@ class Settings(Part):
     verdict: str
     limits: Limits
     cleaning: Cleaning
+    serve: Serve  # how it runs where nobody says otherwise
 
     @classmethod
     def load(cls, path: Path) -> Self:

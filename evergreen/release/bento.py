@@ -4,7 +4,6 @@ BentoML builds it in a process of its own, from a build context that holds copie
 from the working tree by accident, nothing is asked of the network, and the same contents give the same bytes.
 """
 
-import json
 import os
 import shutil
 import subprocess
@@ -18,11 +17,13 @@ import yaml
 from evergreen.errors import PipelineError
 from evergreen.release.closure import modules_needed
 from evergreen.release.dependencies import pins_for
+from evergreen.reports import write_report
 
-ENTRY = "serving.service"
+# What is started in a Bento: BentoML's service, and everything that runs by itself. Each ships with all that it imports.
+ENTRIES = ("serving.service",)
 PACKAGES = ("serving", "evergreen")
 # What the shipped modules import directly. BentoML adds a line for itself, with the version that builds.
-REQUIREMENTS = ("bentoml", "numpy", "onnxruntime", "pydantic", "starlette", "tokenizers")
+REQUIREMENTS = ("bentoml", "numpy", "onnxruntime", "pydantic", "pyyaml", "starlette", "tokenizers")
 QUIET = {"BENTOML_DO_NOT_TRACK": "True", "DO_NOT_TRACK": "1"}
 # BentoML stamps the hour of the build; a fixed one lets equal contents give equal bytes.
 CREATED = "1980-01-01T00:00:00+00:00"
@@ -30,11 +31,12 @@ CREATED = "1980-01-01T00:00:00+00:00"
 
 @dataclass(frozen=True)
 class Contents:
-    """What goes into a Bento: files by their name inside it, the settings of the service, and the pins."""
+    """What goes into a Bento: files and reports by their name inside it, the settings of the service, and the pins."""
 
     name: str
     version: str
     files: dict[str, Path]
+    reports: dict[str, dict[str, Any]]
     settings: dict[str, Any]
     constraints: str
 
@@ -66,22 +68,25 @@ def lay_out(contents: Contents, *, root: Path, context: Path) -> None:
     for name, source in contents.files.items():
         copy = shutil.copytree if source.is_dir() else shutil.copyfile
         copy(source, context / name)
-    (context / "service.json").write_text(json.dumps(contents.settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    for name, report in {**contents.reports, "service.json": contents.settings}.items():
+        write_report(report, context / name)
     (context / "bentofile.yaml").write_text(yaml.safe_dump(_instructions(contents), sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 def _code(root: Path) -> list[Path]:
-    """Return the files of the service: every module that its entry needs, and the pages that one of them reads."""
-    modules = modules_needed(root, ENTRY, PACKAGES)
-    if ENTRY not in modules:
-        raise PipelineError(f"there is no module {ENTRY} in {root}; run from the project's folder")
-    return [*modules.values(), *(file.relative_to(root) for file in sorted((root / "serving" / "pages").iterdir()))]
+    """Return the files of the service: every module that its entries need, and the pages that one of them reads."""
+    modules: dict[str, Path] = {}
+    for entry in ENTRIES:
+        modules |= modules_needed(root, entry, PACKAGES)
+        if entry not in modules:
+            raise PipelineError(f"there is no module {entry} in {root}; run from the project's folder")
+    return [*dict(sorted(modules.items())).values(), *(file.relative_to(root) for file in sorted((root / "serving" / "pages").iterdir()))]
 
 
 def _instructions(contents: Contents) -> dict[str, Any]:
     pins = [pin for pin in pins_for(REQUIREMENTS, contents.constraints) if not pin.startswith("bentoml==")]
     return {
-        "service": f"{ENTRY}:Service",
+        "service": f"{ENTRIES[0]}:Service",
         "name": contents.name,
         "description": f"# {contents.settings['title']}\n\nServe with `bentoml serve` from this folder; see src/MODEL_CARD.md.\n",
         "labels": {"verdict": contents.settings["verdict"]},

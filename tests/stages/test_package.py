@@ -13,16 +13,19 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
+import numpy as np
 import pytest
 import yaml
 
 from evergreen.config import Params, load_params
+from evergreen.data.records import write_table
 from evergreen.errors import EvidenceError, PipelineError
+from evergreen.model.inference import Classifier
 from evergreen.release.bento import build_bento
 from evergreen.release.dependencies import pinned
 from serving.settings import Limits
 from stages.package import package
-from tests.release_factories import contents, installed
+from tests.release_factories import contents, installed, predictions
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "transformers", "prefect", "pandas", "dvc", "stages", "flows")
@@ -32,12 +35,15 @@ def params() -> Params:
     return load_params(ROOT / "params.yaml")
 
 
-def run_package(folder: Path, version: str | None = None) -> Path:
-    """Run the stage over a tiny model in the folder; return the Bento."""
+def run_package(folder: Path, version: str | None = None, judged: str | None = None) -> Path:
+    """Run the stage over a tiny model in the folder; return the Bento. The verdict and the predictions may speak of another version."""
     made = contents(folder)
     (folder / "verdict.json").write_text(json.dumps({"verdict": "HOLD", "model_version": version or made.version}), encoding="utf-8")
     (folder / "constraints.txt").write_text(installed(), encoding="utf-8")
-    names = {"card": "MODEL_CARD.md", "dossier": "dossier.html", "calibration": "calibration.json", "artifact": "artifact"}
+    classifier = Classifier.load(folder / "artifact", folder / "calibration.json")
+    write_table(predictions(classifier).assign(**({"model_version": judged} if judged else {})), folder / "predictions.parquet")
+    names = {file.partition(".")[0]: file for file in made.files} | {"card": "MODEL_CARD.md", "predictions": "predictions.parquet"}
+    names.pop("MODEL_CARD")
     inputs = {**{name: folder / file for name, file in names.items()}, "verdict": folder / "verdict.json"}
     package(params(), SimpleNamespace(**inputs, constraints=folder / "constraints.txt"), SimpleNamespace(bento=folder / "bento"))
     return folder / "bento"
@@ -184,6 +190,21 @@ def test_the_bento_carries_name_version_and_settings(bento: Path) -> None:
     assert described["name"] == settings["name"] == params().document.name
     assert len(described["version"]) == 12
     assert settings["cleaning"]["mask"] == list(params().clean.mask)
+    assert settings["serve"] == params().serve.model_dump()
+
+
+def test_the_bento_carries_examples_that_its_own_model_answers_as_recorded(bento: Path) -> None:
+    carried = json.loads((bento / "src" / "golden.json").read_text(encoding="utf-8"))
+    classifier = Classifier.load(bento / "src" / "artifact", bento / "src" / "calibration.json")
+    assert {example["label"] for example in carried["examples"]} == set(classifier.labels)
+    for example in carried["examples"]:
+        (again,) = classifier.probabilities([example["text"]])
+        np.testing.assert_allclose(again, example["probabilities"], atol=carried["tolerance"], rtol=0)
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "provenance.json"])
+def test_the_bento_carries_what_was_measured_and_where_it_comes_from(bento: Path, name: str) -> None:
+    assert (bento / "src" / name).read_bytes() == (bento.parent / name).read_bytes()
 
 
 def test_packaging_leaves_the_persons_own_bentos_alone_and_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,9 +236,11 @@ def test_byte_code_that_serving_leaves_in_the_bento_does_not_make_it_stale() -> 
 
 def test_a_model_other_than_the_one_judged_is_not_packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVERGREEN_HOME", str(tmp_path / ".home"))
-    with pytest.raises(EvidenceError, match="judges model another"):
-        run_package(tmp_path, version="another")
-    assert not (tmp_path / "bento").exists()
+    with pytest.raises(EvidenceError, match=r"verdict.json judges model another"):
+        run_package(tmp_path / "verdict", version="another")
+    with pytest.raises(EvidenceError, match=r"predictions.parquet judges model another"):
+        run_package(tmp_path / "predictions", judged="another")
+    assert [*tmp_path.glob("*/bento")] == []
 
 
 def test_a_build_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:

@@ -12,11 +12,14 @@ from dvc_data.hashfile.meta import Meta
 from pydantic import BaseModel
 
 from evergreen.config import Params
+from evergreen.release.bento import ENTRIES
 
 ROOT = Path(__file__).parents[2]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES = PIPELINE["stages"]
-SHIPS = {"package": ["serving/service.py"]}  # code that a stage does not run but copies into its output, imports included
+SHIPS = {
+    "package": [f"{entry.replace('.', '/')}.py" for entry in ENTRIES]
+}  # code that a stage does not run but copies into its output, imports included
 
 
 def module_file(name: str) -> Path | None:
