@@ -12,6 +12,7 @@ EvergreenError
 │   ├── TrainingError  training cannot start or has diverged
 │   └── ParityError    the exported model does not answer as the trained one does
 ├── EvidenceError      a report that a later step needs is missing or malformed
+├── AccessError        the API keys cannot be read, or not be changed as asked
 ├── RejectedError      the gate says REJECT, and params.yaml asks for the pipeline to end there
 └── PipelineError      a stage of the pipeline failed, or the pipeline cannot run here
 
@@ -66,6 +67,10 @@ class ParityError(ModelError):
 
 class EvidenceError(EvergreenError):
     """A report that a later step needs is missing or malformed."""
+
+
+class AccessError(EvergreenError):
+    """The API keys cannot be read, or not be changed as asked."""
 
 
 class RejectedError(EvergreenError):

@@ -33,7 +33,7 @@ class Guard:
         try:
             self.request.model_validate_json(body)
         except ValidationError as fault:
-            return await _refuse(400, faults(fault), scope, receive, send)
+            return await _refuse(400, faults(fault, self.request), scope, receive, send)
         await self.app(scope, _replay(body, receive), send)
 
 

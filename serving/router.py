@@ -9,7 +9,8 @@ from typing import Any, Self
 
 from evergreen.data.text import clean_text
 from evergreen.model.inference import Classifier
-from serving.exchange import Answer, answer
+from evergreen.monitoring.records import new_id
+from serving.exchange import Answer, Prediction
 from serving.settings import ARTIFACT, CALIBRATION, Settings
 
 
@@ -36,7 +37,18 @@ class Router:
             raise UnusableText(f"nothing is left to classify after cleaning the text at place {', '.join(empty)} (counted from 0)")
         known = self.classifier
         threshold = known.calibration.threshold
-        return answer(known.probabilities(cleaned), labels=known.labels, threshold=threshold, version=known.version)
+        return Answer(predictions=[self._prediction(row.tolist(), threshold) for row in known.probabilities(cleaned)])
+
+    def _prediction(self, probabilities: list[float], threshold: float) -> Prediction:
+        known, confidence = self.classifier, max(probabilities)
+        return Prediction(
+            request_id=new_id(),
+            label=known.labels[probabilities.index(confidence)],
+            probabilities=dict(zip(known.labels, probabilities, strict=True)),
+            confidence=confidence,
+            needs_person=confidence < threshold,
+            model_version=known.version,
+        )
 
     def cleaned(self, text: str) -> str:
         """Return a text as the clean stage would have left it."""

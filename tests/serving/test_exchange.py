@@ -1,8 +1,9 @@
-import numpy as np
+import json
+
 import pytest
 from pydantic import ValidationError
 
-from serving.exchange import answer, faults, request_model
+from serving.exchange import Feedback, faults, request_model
 from serving.settings import Limits
 
 Request = request_model(Limits(max_texts=2, max_characters=5, timeout=3))
@@ -11,7 +12,7 @@ Request = request_model(Limits(max_texts=2, max_characters=5, timeout=3))
 def refused(body: bytes | str) -> dict:
     with pytest.raises(ValidationError) as caught:
         Request.model_validate_json(body)
-    return faults(caught.value)
+    return faults(caught.value, Request)
 
 
 def test_one_text_and_a_list_of_one_ask_the_same() -> None:
@@ -32,6 +33,12 @@ def test_one_text_and_a_list_of_one_ask_the_same() -> None:
         ('{"text": null}', "", 'either "texts" (a list) or "text"'),
         ('{"text": "a", "texts": ["a"]}', "", 'either "texts" (a list) or "text"'),
         ("{}", "", 'either "texts" (a list) or "text"'),
+        ('{"text": "a", "groups": {"Age": "x"}}', "groups", "match pattern"),
+        ('{"text": "a", "groups": {"age": ""}}', "groups", "at least 1 character"),
+        ('{"text": "a", "groups": {"age": 30}}', "groups", "valid string"),
+        ('{"text": "a", "groups": {"age": "%s"}}' % ("x" * 65), "groups", "at most 64 characters"),
+        ('{"text": "a", "groups": null}', "groups", "should be an object"),
+        ('{"text": "a", "txt": "b"}', "", "the choices are texts, text, groups"),
         ("NaN", "", "should be an object"),
         ("[]", "", "should be an object"),
         ("", "", "Invalid JSON"),
@@ -46,20 +53,28 @@ def test_a_request_that_breaks_the_rules_is_told_where(body: bytes | str, where:
     assert what in told["error"]
 
 
+def test_more_groups_than_sixteen_are_refused() -> None:
+    groups = {f"g{number}": "x" for number in range(17)}
+    assert "at most 16 items" in refused(json.dumps({"text": "a", "groups": groups}))["error"]
+
+
 def test_a_refusal_never_repeats_what_was_sent() -> None:
     with pytest.raises(ValidationError) as caught:
-        Request.model_validate_json('{"text": "my secret", "card 4929": "my secret"}')
-    assert "secret" not in str(faults(caught.value)) + str(caught.value)
-    assert "4929" not in str(faults(caught.value))
+        Request.model_validate_json('{"text": "my secret", "card 4929": "my secret", "groups": {"age": "", "Card 4929": "my secret"}}')
+    told = str(faults(caught.value, Request))
+    assert "secret" not in told.lower() + str(caught.value).lower()
+    assert "4929" not in told
 
 
-def test_an_answer_names_every_label_and_marks_the_unsure_for_a_person() -> None:
-    probabilities = np.array([[0.1, 0.9], [0.55, 0.45]])
-    sure, unsure = answer(probabilities, labels=("no", "yes"), threshold=0.6, version="v1").predictions
-    assert (sure.label, sure.confidence, sure.for_a_person) == ("yes", 0.9, False)
-    assert (unsure.label, unsure.for_a_person, unsure.model_version) == ("no", True, "v1")
-    assert sure.probabilities == {"no": 0.1, "yes": 0.9}
-
-
-def test_a_confidence_at_the_threshold_is_answered_by_the_model() -> None:
-    assert not answer(np.array([[0.5, 0.5]]), labels=("a", "b"), threshold=0.5, version="v").predictions[0].for_a_person
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        ('{"request_id": "1", "label": "a"}', "request_id"),
+        (f'{{"request_id": "{"0" * 32}", "label": ""}}', "label"),
+        ('{"label": "a"}', "request_id"),
+    ],
+)
+def test_feedback_needs_the_id_of_an_answer_and_a_label(body: str, where: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Feedback.model_validate_json(body)
+    assert [fault["where"] for fault in faults(caught.value, Feedback)["detail"]] == [where]

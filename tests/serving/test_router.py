@@ -25,8 +25,8 @@ def test_answers_come_in_the_order_asked(router: Router) -> None:
 
 def test_a_torn_text_goes_to_a_person_and_a_clear_one_does_not(router: Router) -> None:
     clear, torn = router.answer(["card", "card savings"]).predictions
-    assert not clear.for_a_person
-    assert torn.for_a_person
+    assert not clear.needs_person
+    assert torn.needs_person
 
 
 def test_texts_that_cleaning_empties_are_refused_by_place(router: Router) -> None:

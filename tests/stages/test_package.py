@@ -112,7 +112,7 @@ def test_the_bento_answers_one_text_and_many(service: httpx.Client) -> None:
     assert alone["label"] == first["label"] == "card"
     assert alone["confidence"] == pytest.approx(first["confidence"], abs=1e-6)
     assert sum(alone["probabilities"].values()) == pytest.approx(1)
-    assert (second["label"], second["for_a_person"], unsure["for_a_person"]) == ("savings", False, True)
+    assert (second["label"], second["needs_person"], unsure["needs_person"]) == ("savings", False, True)
     assert alone["model_version"] == service.get("/model").json()["model_version"]
 
 
@@ -123,7 +123,7 @@ def test_the_bento_answers_one_text_and_many(service: httpx.Client) -> None:
         ('{"text": ""}', "text: String should have at least 1 character"),
         ('{"text": "\\u200b"}', "nothing is left to classify after cleaning the text at place 0"),
         ('{"texts": [NaN]}', "texts[0]: Input should be a valid string"),
-        ('{"text": "privatestuff", "privatestuff": 1}', "an unknown key; a request holds text (one) or texts (a list)"),
+        ('{"text": "privatestuff", "privatestuff": 1}', "an unknown key; the choices are texts, text, groups"),
         ('{"text": "privatestuff', "Invalid JSON"),
         ("", "Invalid JSON"),
         ("[]", "should be an object"),
