@@ -1,4 +1,4 @@
-"""The command line: `evergreen init`, `evergreen train`, `evergreen summary`."""
+"""The command line: `evergreen init`, `evergreen train`, `evergreen summary`, `evergreen keys`."""
 
 import argparse
 import sys
@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from evergreen.errors import EvergreenError
+from flows import keys
 
 PLAIN_WIDTH = 110
 OWN = {"evergreen", "flows"}
@@ -43,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(run=_train)
     summary = commands.add_parser("summary", help="show the present model's metrics and verdict")
     summary.set_defaults(run=_summary)
+    keys.add_commands(commands)
     return parser
 
 

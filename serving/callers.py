@@ -54,13 +54,15 @@ class Callers:
         try:
             on = self.keys.on()
             given = presented(scope)
-            key = self.keys.check(given) if on and given else None
+            key = self.keys.check(given) if on and given is not None else None
         except AccessError:
             raise Refusal(503, "the API keys cannot be read; whoever runs this service must repair them", reason="keys") from None
         if key is not None:
             return Caller(key.id, frozenset(key.may))
         if on:
-            message = "this API key is not known here, or was revoked" if given else "send an API key: Authorization: Bearer eg_..."
+            message = (
+                "this API key is not known here, or was revoked" if given is not None else "send an API key: Authorization: Bearer eg_..."
+            )
             raise Refusal(401, message, reason="key", headers=CHALLENGES)
         if not is_local(scope):
             raise Refusal(403, "this service has no API keys yet, so it answers its own machine alone", reason="remote")
