@@ -13,6 +13,7 @@ EvergreenError
 │   └── ParityError    the exported model does not answer as the trained one does
 ├── EvidenceError      a report that a later step needs is missing or malformed
 ├── AccessError        the API keys cannot be read, or not be changed as asked
+├── ReleaseError       a Bento is not what its manifest says, or nobody trusted has signed it
 ├── RejectedError      the gate says REJECT, and params.yaml asks for the pipeline to end there
 └── PipelineError      a stage of the pipeline failed, or the pipeline cannot run here
 
@@ -71,6 +72,10 @@ class EvidenceError(EvergreenError):
 
 class AccessError(EvergreenError):
     """The API keys cannot be read, or not be changed as asked."""
+
+
+class ReleaseError(EvergreenError):
+    """A Bento is not what its manifest says, or nobody trusted has signed it."""
 
 
 class RejectedError(EvergreenError):

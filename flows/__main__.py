@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from evergreen.errors import EvergreenError
-from flows import keys
+from flows import keys, signing
 
 PLAIN_WIDTH = 110
 OWN = {"evergreen", "flows"}
@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     summary = commands.add_parser("summary", help="show the present model's metrics and verdict")
     summary.set_defaults(run=_summary)
     keys.add_commands(commands)
+    signing.add_commands(commands)
     return parser
 
 

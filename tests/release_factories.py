@@ -16,6 +16,7 @@ import yaml
 from evergreen.model.inference import Classifier
 from evergreen.release.bento import Contents, lay_out
 from evergreen.release.golden import golden
+from evergreen.release.manifest import write_manifest
 from tests import dossier_factories
 from tests.factories import FILLER, LABELS, keyword, tiny_artifact, tiny_calibration
 
@@ -92,8 +93,9 @@ def contents(folder: Path, labels: Sequence[str] = LABELS, *, threshold: float =
 
 
 def bento_folder(folder: Path, labels: Sequence[str] = LABELS, **changes: Any) -> Path:
-    """Lay out a Bento in the folder, which must not exist yet, and return it; `changes` go to `contents`."""
+    """Lay out a Bento with its manifest in the folder, which must not exist yet, and return it; `changes` go to `contents`."""
     made = contents(folder.with_name(f"{folder.name}-contents"), labels, **changes)
     lay_out(made, root=ROOT, context=folder / "src")
     (folder / "bento.yaml").write_text(yaml.safe_dump({"name": made.name, "version": made.version}), encoding="utf-8")
+    write_manifest(folder, name=made.name, version=made.version)
     return folder

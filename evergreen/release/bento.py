@@ -17,6 +17,7 @@ import yaml
 from evergreen.errors import PipelineError
 from evergreen.release.closure import modules_needed
 from evergreen.release.dependencies import pins_for
+from evergreen.release.manifest import write_manifest
 from evergreen.reports import write_report
 
 # What is started in a Bento: BentoML's service, and everything that runs by itself. Each ships with all that it imports.
@@ -55,6 +56,7 @@ def build_bento(contents: Contents, *, root: Path, bench: Path, target: Path) ->
         _run_build(context, contents, state)
         built = state / "bentos" / contents.name / contents.version
         _fix_time(built / "bento.yaml")
+        write_manifest(built, name=contents.name, version=contents.version)
         shutil.move(built, target)
     finally:
         shutil.rmtree(bench, ignore_errors=True)

@@ -23,6 +23,7 @@ from evergreen.errors import EvidenceError, PipelineError
 from evergreen.model.inference import Classifier
 from evergreen.release.bento import build_bento
 from evergreen.release.dependencies import pinned
+from evergreen.release.manifest import verify
 from serving.settings import Limits
 from stages.package import package
 from tests.release_factories import contents, installed, predictions
@@ -184,6 +185,14 @@ def test_the_bento_asks_for_the_pinned_versions_and_for_nothing_that_trains(bent
     assert set(HEAVY) & set(asked) == set()
 
 
+def test_the_bento_is_what_its_manifest_says(bento: Path) -> None:
+    found = verify(bento)
+    assert (found.name, found.version) == (
+        params().document.name,
+        yaml.safe_load((bento / "bento.yaml").read_text(encoding="utf-8"))["version"],
+    )
+
+
 def test_the_bento_carries_name_version_and_settings(bento: Path) -> None:
     described = yaml.safe_load((bento / "bento.yaml").read_text(encoding="utf-8"))
     settings = json.loads((bento / "src" / "service.json").read_text(encoding="utf-8"))
@@ -228,8 +237,8 @@ def test_the_same_contents_build_the_same_bytes_without_the_network(tmp_path: Pa
     assert digests(run_package(tmp_path)) == digests(bento)
 
 
-def test_byte_code_that_serving_leaves_in_the_bento_does_not_make_it_stale() -> None:
-    place = "build/bento/src/serving/__pycache__/service.pyc"
+@pytest.mark.parametrize("place", ["build/bento/src/serving/__pycache__/service.pyc", "build/bento/MANIFEST.sig"])
+def test_what_comes_to_a_bento_after_its_build_does_not_make_it_stale(place: str) -> None:
     command = [sys.executable, "-m", "dvc", "check-ignore", place]
     assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip() == place
 
