@@ -14,6 +14,7 @@ EvergreenError
 ├── EvidenceError      a report that a later step needs is missing or malformed
 ├── AccessError        the API keys cannot be read, or not be changed as asked
 ├── ReleaseError       a Bento is not what its manifest says, or nobody trusted has signed it
+├── LogError           the request log cannot be used, or holds nothing of what was asked for
 ├── RejectedError      the gate says REJECT, and params.yaml asks for the pipeline to end there
 └── PipelineError      a stage of the pipeline failed, or the pipeline cannot run here
 
@@ -76,6 +77,10 @@ class AccessError(EvergreenError):
 
 class ReleaseError(EvergreenError):
     """A Bento is not what its manifest says, or nobody trusted has signed it."""
+
+
+class LogError(EvergreenError):
+    """The request log cannot be used, or holds nothing of what was asked for."""
 
 
 class RejectedError(EvergreenError):
