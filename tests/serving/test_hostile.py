@@ -1,0 +1,365 @@
+"""Callers who mean harm, or have lost their way: each is refused with a 4xx (or the connection ends), and the service goes on."""
+
+import itertools
+import json
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from evergreen.data.personal_data import mask
+from tests.serving.raw_client import Got, answers, chunked, connect, post, send, talk
+from tests.serving.served import CONNECTIONS, LIMITS
+
+ROOT = Path(__file__).parents[2]
+GROWTH = 50 * 2**20
+
+
+@dataclass
+class Served:
+    port: int
+    process: subprocess.Popen
+    said: Path
+
+    def memory(self) -> int:
+        return psutil.Process(self.process.pid).memory_info().rss
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("served")
+    said = folder / "said"
+    with said.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "tests.serving.served", str(folder)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=out,
+        )
+    line = process.stdout.readline()
+    assert line, said.read_text()
+    served = Served(int(line), process, said)
+    assert answers(served.port)
+    yield served
+    process.stdin.close()
+    process.stdout.close()
+    process.wait(30)
+
+
+@pytest.fixture(autouse=True)
+def stays_well(server: Served) -> Iterator[None]:
+    """Whatever a test does, memory grows by less than 50 MB, and the next caller is answered."""
+    before = server.memory()
+    yield
+    assert answers(server.port)
+    assert server.memory() - before < GROWTH
+
+
+def refused(got: Got, *statuses: int) -> None:
+    assert got.status in (statuses or range(400, 500)), got
+    told = got.json()
+    assert told["error"] and all(fault["what"] for fault in told["detail"])
+
+
+MEGABYTE = b"x" * 2**20
+
+
+def test_a_body_of_200_megabytes_is_refused_before_it_is_sent(server: Served) -> None:
+    head = post(b"", Content_Length=str(200 * 2**20))
+    got = send(server.port, itertools.chain([head], itertools.repeat(MEGABYTE, 200)))
+    refused(got, 413)
+    assert got.sent < 100 * 2**20
+
+
+def test_an_endless_chunked_body_is_refused_at_the_bound(server: Served) -> None:
+    got = send(server.port, chunked(itertools.repeat(MEGABYTE)))
+    refused(got, 413)
+
+
+def test_an_endless_body_of_tiny_chunks_is_refused(server: Served) -> None:
+    refused(send(server.port, itertools.chain(chunked([]), itertools.repeat(b"1\r\n \r\n" * 10_000))), 408, 413)
+
+
+def test_endless_trailers_and_chunk_extensions_are_refused(server: Served) -> None:
+    start = [*chunked([]), b"0\r\n"]
+    assert send(server.port, itertools.chain(start, itertools.repeat(b"A: " + b"b" * 1000 + b"\r\n"))).status in (0, 400, 431)
+    assert send(server.port, itertools.chain(start, [b"A: "], itertools.repeat(MEGABYTE))).status in (0, 400, 431)
+    assert send(server.port, itertools.chain(chunked([]), [b"1;a="], itertools.repeat(MEGABYTE))).status in (0, 400, 431)
+
+
+def test_headers_that_trickle_in_are_given_up(server: Served) -> None:
+    pieces = [b"POST /predict HTTP/1.1\r\n", *(b"X-%d: a\r\n" % number for number in range(1000))]
+    refused(send(server.port, pieces, pause=0.1), 408)
+
+
+def test_a_body_that_trickles_in_is_given_up(server: Served) -> None:
+    pieces = [post(b"", Content_Length="1000"), *([b" "] * 1000)]
+    refused(send(server.port, pieces, pause=0.1), 408)
+
+
+@pytest.mark.parametrize("pieces", [[b"\r\n"] * 1000, [b""]])
+def test_a_connection_that_asks_nothing_is_closed(server: Served, pieces: list[bytes]) -> None:
+    got = send(server.port, pieces, pause=0.1)
+    assert (got.status, got.closed) == (0, True)
+
+
+def test_an_answered_connection_that_trickles_nothing_is_closed(server: Served) -> None:
+    with connect(server.port) as opened:
+        assert talk(opened, [post(b'{"text": "card"}')]).status == 200
+        assert talk(opened, [b"\r\n"] * 1000, pause=0.1).closed
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /livez HTTP/1.1\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
+        b"GET /livez?" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\n" + b"".join(b"X-%d: a\r\n" % number for number in range(20_000)) + b"\r\n",
+    ],
+    ids=["long", "long path", "many"],
+)
+def test_huge_headers_are_refused(server: Served, head: bytes) -> None:
+    refused(send(server.port, [head]), 431)
+
+
+def test_headers_without_end_are_refused(server: Served) -> None:
+    got = send(server.port, itertools.chain([b"GET /livez HTTP/1.1\r\nX: "], itertools.repeat(MEGABYTE)))
+    refused(got, 431)
+
+
+BODIES = {
+    "nan": b'{"text": NaN}',
+    "infinity": b'{"texts": [Infinity, -Infinity]}',
+    "nan as text's neighbour": b'{"text": "a", "groups": {"a": NaN}}',
+    "deep lists": b"[" * 100_000 + b"]" * 100_000,
+    "deep objects": b'{"text":' * 100_000,
+    "deep in texts": b'{"texts": [' + b"[" * 100_000,
+    "bad utf-8": b'{"text": "\xff\xfe"}',
+    "utf-16": '{"text": "card"}'.encode("utf-16"),
+    "byte-order mark": b"\xef\xbb\xbf" + b'{"text": "card"}',
+    "lone surrogate": b'{"text": "\\ud83d"}',
+    "surrogates swapped": b'{"text": "\\ude00\\ud83d"}',
+    "raw surrogate": b'{"text": "\xed\xa0\xbd"}',
+    "null byte": b'{"text": "a\x00"}',
+    "empty": b"",
+    "spaces": b" " * 900_000,
+    "word": b"card",
+    "number": b"1e999999",
+    "huge number": b"1" * 100_000,
+    "string": b'"card"',
+    "unclosed": b'{"text": "card',
+    "unclosed escape": b'{"text": "\\',
+    "twice": b'{"text": "a"}{"text": "b"}',
+    "no texts": b'{"texts": []}',
+    "too many texts": json.dumps({"texts": ["a"] * 9}).encode(),
+    "huge list": b'{"texts": [' + b",".join([b'"a"'] * 200_000) + b"]}",
+    "huge list of numbers": b'{"texts": [' + b"1," * 400_000 + b"1]}",
+    "huge list of empties": b"[" + b"[]," * 200_000 + b"[]]",
+    "many keys": b"{" + b",".join(b'"k%d":1' % number for number in range(80_000)) + b"}",
+    "many groups": json.dumps({"text": "a", "groups": {f"g{number}": "a" for number in range(50_000)}}).encode(),
+    "long text": json.dumps({"text": "a" * 10_001}).encode(),
+    "long key": b'{"' + b"a" * 500_000 + b'": 1}',
+    "escapes": b'{"text": "' + b"\\u0000" * 100_000 + b'"}',
+    "backslashes": b'{"text": "' + b"\\\\" * 400_000 + b'"}',
+    "both": b'{"text": "a", "texts": ["a"]}',
+    "pickle": pickle.dumps({"text": "card"}),
+    "gzip": b"\x1f\x8b\x08\x00" + b"\x00" * 100,
+}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+@pytest.mark.parametrize("path", ["/predict", "/feedback"])
+def test_bodies_that_are_no_request_are_refused(server: Served, path: str, body: bytes) -> None:
+    refused(send(server.port, [post(body, path)]), 400, 413)
+
+
+def test_the_largest_request_that_is_allowed_is_answered(server: Served) -> None:
+    whole = "\U0001f600" * LIMITS.max_characters
+    escaped = json.dumps({"texts": [whole] * LIMITS.max_texts})
+    assert len(escaped) > 0.99 * (LIMITS.max_bytes - 1024)
+    assert send(server.port, [post(escaped.encode())]).status == 200
+
+
+KINDS = (
+    None,
+    "",
+    "text/plain",
+    "application/x-pickle",
+    "application/vnd.bentoml+pickle",
+    "application/octet-stream",
+    "multipart/form-data; boundary=x",
+    "application/x-www-form-urlencoded",
+    "application/vnd.apache.arrow.stream",
+    "application/json, application/vnd.bentoml+pickle",
+    "application/json; charset=utf-16",
+    "application/json; charset=latin-1",
+    "application/jsonp",
+    "APPLICATION/VND.BENTOML+PICKLE",
+    "application/json\x0b",
+    "application/json; a=b; charset=utf-7",
+    "application/json/",
+    "*/*",
+    "application/x-ndjson",
+)
+
+
+@pytest.mark.parametrize("path", ["/predict", "/feedback", "/", "/metrics", "/livez", "/nothing", "/predict/", "//predict"])
+@pytest.mark.parametrize("kind", KINDS, ids=repr)
+def test_pickle_is_refused_under_every_route_and_spelling(server: Served, path: str, kind: str | None) -> None:
+    got = send(server.port, [post(pickle.dumps({"text": "card"}), path, kind)])
+    refused(got, 400, 404, 405, 415)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Content_Encoding": "gzip"}, {"Content_Encoding": "br, gzip"}, {"Content_Type": "application/json\r\nContent-Type: text/plain"}],
+)
+def test_other_encodings_are_refused(server: Served, headers: dict[str, str]) -> None:
+    refused(send(server.port, [post(b'{"text": "card"}', **headers)]), 415)
+
+
+def test_a_charset_of_utf_8_is_welcome(server: Served) -> None:
+    for kind in ("application/json; charset=utf-8", "Application/JSON;charset=UTF-8", 'application/json; charset="utf-8"'):
+        assert send(server.port, [post(b'{"text": "card"}', kind=kind)]).status == 200
+
+
+@pytest.mark.parametrize("length", ["-1", "+5", "5, 5", "0x10", "1e3", "9" * 18, "9" * 40, "18446744073709551617", " ", "a"])
+def test_absurd_lengths_are_refused(server: Served, length: str) -> None:
+    refused(send(server.port, [post(b'{"text": "card"}', Content_Length=length)]), 400, 413)
+
+
+SMUGGLED = b"0\r\n\r\nGET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Content-Length: 6\r\nTransfer-Encoding: chunked",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 6",
+        b"Content-Length: 5\r\nContent-Length: 6",
+        b"Transfer-Encoding: xchunked",
+        b"Transfer-Encoding: chunked, identity",
+        b"Transfer-Encoding:\x0bchunked",
+        b"Transfer-Encoding : chunked",
+        b" Transfer-Encoding: chunked",
+        b"X: a\nTransfer-Encoding: chunked",
+        b"X: a\rContent-Length: 5",
+    ],
+    ids=repr,
+)
+def test_a_second_request_cannot_hide_in_the_first(server: Served, headers: bytes) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n" + headers + b"\r\n\r\n"
+    got = send(server.port, [head + SMUGGLED], answers=2)
+    refused(got)
+    assert len(got.statuses) == 1 and got.closed
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\x16\x03\x01\x02\x00\x01",
+        b"SSH-2.0-x\r\n\r\n",
+        b"GET /\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"BREW /pot HTTP/1.1\r\n\r\n",
+        b"GET http://a b HTTP/1.1\r\n\r\n",
+        b"CONNECT a:443 HTTP/1.1\r\n\r\n",
+        b"OPTIONS * HTTP/1.1\r\n\r\n",
+        b"GET /\xff\xfe HTTP/1.1\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ],
+    ids=repr,
+)
+def test_what_is_not_http_is_refused(server: Served, head: bytes) -> None:
+    refused(send(server.port, [head]))
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND"])
+def test_other_methods_are_refused(server: Served, method: str) -> None:
+    refused(send(server.port, [f"{method} /predict HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()]), 405)
+
+
+@pytest.mark.parametrize(
+    "path", ["/../../etc/passwd", "/%2e%2e/keys.json", "/card/..%2fkeys.json", "/%00", "/predict%0d%0aX:1", "/%ff", "/;/livez"]
+)
+def test_odd_paths_lead_nowhere(server: Served, path: str) -> None:
+    refused(send(server.port, [f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()]), 404)
+
+
+def test_an_upgrade_is_not_offered(server: Served) -> None:
+    for upgrade in ("websocket", "h2c"):
+        got = send(server.port, [f"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: {upgrade}\r\n\r\n".encode()])
+        assert got.status == 200
+
+
+def test_a_body_that_nobody_asked_for_does_not_hold_a_connection(server: Served) -> None:
+    head = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000000\r\n\r\n"
+    with connect(server.port) as opened:
+        assert talk(opened, [head]).status == 200
+        assert talk(opened, itertools.repeat(b" "), pause=0.05).closed
+
+
+def test_requests_in_a_row_are_answered_in_order_up_to_a_bound(server: Served) -> None:
+    two = send(server.port, [post(b'{"text": "card"}') + b"GET /nothing HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"], answers=2)
+    assert two.statuses == (200, 404)
+    flood = send(server.port, [post(b'{"text": "card"}') * 2000], answers=2000)
+    assert flood.closed and set(flood.statuses) <= {200, 429} and len(flood.statuses) < 100
+
+
+def test_a_client_that_leaves_takes_its_place_in_the_queue_with_it(server: Served) -> None:
+    for _ in range(80):  # more than the queue's 64 texts
+        with connect(server.port) as opened:
+            opened.sendall(post(b'{"text": "card please"}'))
+    assert answers(server.port)
+
+
+def test_beyond_the_connections_there_is_room_for_health_alone(server: Served) -> None:
+    idle = [connect(server.port) for _ in range(CONNECTIONS)]
+    try:
+        health = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+        assert send(server.port, [health]).status == 200
+        refused(send(server.port, [post(b'{"text": "card"}')]), 429)
+        idle += [connect(server.port) for _ in range(200)]
+        assert server.process.poll() is None
+    finally:
+        for opened in idle:
+            opened.close()
+
+
+PLANTED = ("jo.doe@bank.example", "4929 1234 5678 9012", "GB82 WEST 1234 5698 7654 32", "+44 20 7946 0127")
+
+
+def test_nothing_personal_reaches_the_console_or_the_metrics(server: Served) -> None:
+    for planted in PLANTED:
+        text = json.dumps({"text": f"card {planted}", "groups": {"a": planted}})
+        assert send(server.port, [post(text.encode())]).status == 200
+        for path in ("/predict", "/feedback"):
+            for body in (
+                {"text": planted, "label": planted},
+                {"request_id": planted, "label": planted},
+                {"request_id": "0" * 32, "label": planted},
+                {"texts": [planted, 1]},
+                {planted: planted},
+                {"text": "card", "groups": {planted: planted}},
+            ):
+                got = send(server.port, [post(json.dumps(body).encode(), path)])
+                assert planted.encode() not in got.body
+        refused(send(server.port, [post(f'{{"text": "{planted}'.encode())]))
+        refused(
+            send(server.port, [f"GET /{planted.replace(' ', '%20')}?a={planted.replace(' ', '+')} HTTP/1.1\r\nHost: a\r\n\r\n".encode()])
+        )
+    metrics = send(server.port, [b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"])
+    seen = metrics.body.decode() + server.said.read_text()
+    assert [planted for planted in PLANTED if planted in seen] == []
+    assert mask(seen, ("email", "iban", "card", "phone"))[1] == {}
+
+
+def test_the_server_has_said_nothing(server: Served) -> None:
+    """Whatever anybody sends, the log stays free of tracebacks; refusals are counted instead."""
+    assert "Traceback" not in server.said.read_text()
