@@ -13,7 +13,7 @@ from evergreen.access import KeyRing, Permission
 from serving.backend import NotReady, UnusableText
 from serving.body import BODY_SECONDS, only_json, whole_body
 from serving.callers import Callers
-from serving.desk import Desk, UnknownLabel, UnknownRequest
+from serving.desk import Desk, LabelLost, UnknownLabel, UnknownRequest
 from serving.exchange import MAX_GROUPS, Body, Feedback, faults, refusal, request_model
 from serving.health import LIVE, READY, Health
 from serving.json_bounds import TooMuch, check
@@ -122,6 +122,9 @@ class _Posted:
                     raise Refusal(400, what, reason="request", content=content) from None
                 except UnknownRequest:
                     raise Refusal(404, "no answer of this request_id is on record here", reason="request id") from None
+                except LabelLost:
+                    words = "the label could not be kept, because the request log is full; send it again later"
+                    raise Refusal(503, words, reason="log full", headers=[RETRY]) from None
                 except NotReady:
                     raise Refusal(503, "no model can answer just now; come back in 1 s", reason="not ready", headers=[RETRY]) from None
         await reply(send, 200, answer.model_dump_json().encode())

@@ -20,6 +20,10 @@ from serving.rows import prediction, record
 from serving.shadow import Shadow
 
 
+class LabelLost(RuntimeError):
+    """A label could not be kept: neither disk nor memory takes more."""
+
+
 class UnknownRequest(LookupError):
     """Feedback on an answer that is not on record."""
 
@@ -64,14 +68,16 @@ class Desk:
         return Answer(predictions=[prediction(row) for row in rows])
 
     async def feedback(self, told: Feedback, key_id: str) -> Thanks:
-        """Put the right label of an earlier answer on record. Raises UnknownRequest, UnknownLabel and NotReady."""
+        """Put the right label of an earlier answer on record. Raises UnknownRequest, UnknownLabel, LabelLost and NotReady."""
         labels = self._labels()
         if told.label not in labels:
             raise UnknownLabel(labels)
-        if not await asyncio.to_thread(self.recorder.knows, told.request_id):
+        if await asyncio.to_thread(self.recorder.knows, told.request_id) is False:  # None: nobody can say, so it is taken on trust
             raise UnknownRequest
         row = Labelled(feedback_id=new_id(), request_id=told.request_id, label=told.label, time=time.time(), key_id=key_id)
         status = await asyncio.to_thread(self.recorder.labelled, row)
+        if status is None:
+            raise LabelLost
         self.metrics.feedback(status)
         return Thanks(request_id=told.request_id, label=told.label, status=status)
 

@@ -1,6 +1,7 @@
 """What the API asks of its neighbours: the request log and the metrics. Contracts alone; the work is done elsewhere.
 
-Every method returns at once (a write to the page cache, a counter), but for `Recorder.knows`, which may ask a database.
+Every method returns at once (a write to the page cache, a counter), but for `Recorder.knows` and `Recorder.labelled`, which may ask a
+database.
 """
 
 from collections.abc import Sequence
@@ -41,11 +42,11 @@ class Recorder(Protocol):
     def answered(self, rows: Sequence[Answered]) -> None:
         """Keep these rows; when it returns, the death of this process loses none of them."""
 
-    def labelled(self, row: Labelled) -> Told:
-        """Keep a label: `recorded` is new, `already recorded` says the same again, `corrected` another than before."""
+    def labelled(self, row: Labelled) -> Told | None:
+        """Keep a label: `recorded` is new, `already recorded` says the same again, `corrected` another than before. None: lost."""
 
-    def knows(self, request_id: str) -> bool:
-        """Return whether there is an answer of this id, on the journal or in the database."""
+    def knows(self, request_id: str) -> bool | None:
+        """Return whether there is an answer of this id, on the journal or in the database; None while nobody can say."""
 
     def state(self) -> RecorderState:
         """Return how it fares now."""

@@ -60,6 +60,17 @@ def test_feedback_on_an_unknown_answer_or_with_an_unknown_label_is_told_so(calle
     assert "secret" not in refused.text
 
 
+def test_feedback_is_taken_on_trust_while_nobody_can_say_and_never_lost_in_silence(
+    made: Service, caller: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"request_id": "0" * 32, "label": "card"}
+    monkeypatch.setattr(made.recorder, "knows", lambda request_id: None)
+    assert caller.post("/feedback", json=told).json()["status"] == "recorded"
+    monkeypatch.setattr(made.recorder, "labelled", lambda row: None)
+    refused = caller.post("/feedback", json=told)
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+
+
 def test_a_text_that_cleaning_empties_is_refused_by_its_place(caller: TestClient) -> None:
     refused = caller.post("/predict", json={"texts": ["card", "\u200b"]})
     assert refused.status_code == 400
