@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from evergreen.errors import EvergreenError
-from flows import keys, signing
+from flows import compare, keys, signing
 
 PLAIN_WIDTH = 110
 OWN = {"evergreen", "flows"}
@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     summary.set_defaults(run=_summary)
     keys.add_commands(commands)
     signing.add_commands(commands)
+    compare.add_commands(commands)
     return parser
 
 
