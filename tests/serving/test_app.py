@@ -1,11 +1,13 @@
 """The API: what each route does for callers who mean well."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
+from evergreen.monitoring.recorder import Recorder
 from serving.backend import NotReady
 from tests.serving_factories import FakeModels, Service, challenged, service
 
@@ -219,3 +221,20 @@ def test_a_model_that_gives_no_probabilities_is_an_error_not_an_answer(tmp_path:
     made = service(tmp_path / "keys.json", models=models)
     assert client(made).post("/predict", json={"text": "card"}).status_code == 500
     assert made.recorder.rows == []
+
+
+def test_answers_and_labels_reach_the_database(tmp_path: Path) -> None:
+    recorder = Recorder(f"sqlite:///{tmp_path / 'log.db'}", tmp_path / "spool", keep_days=1, keep_megabytes=10, spool_megabytes=10)
+    made = service(tmp_path / "keys.json")
+    made.desk.recorder = recorder
+    recorder.start()
+    answer = client(made).post("/predict", json={"text": "card", "groups": {"age_band": "60+"}}).json()["predictions"][0]
+    told = client(made).post("/feedback", json={"request_id": answer["request_id"], "label": "fraud"})
+    recorder.close()
+    assert told.json()["status"] == "recorded"
+    with sqlite3.connect(tmp_path / "log.db") as database:
+        assert database.execute("select request_id, role, prediction from answers").fetchall() == [
+            (answer["request_id"], "champion", "card")
+        ]
+        assert database.execute("select request_id, label from feedback").fetchall() == [(answer["request_id"], "fraud")]
+    database.close()
