@@ -50,9 +50,10 @@ class Classifier:
 
     `alone` says that each text must run by itself. In int8 one scale is found for all activations of a run, so that a neighbour would
     move a text's probabilities, and now and then its label; in fp32 neighbours change nothing.
+    `threads` are those of a single run, as the artifact says where None; several threads may call `run` at once.
     """
 
-    def __init__(self, folder: Path, calibration: Calibration) -> None:
+    def __init__(self, folder: Path, calibration: Calibration, *, threads: int | None = None) -> None:
         described = _describe(folder)
         self.labels: tuple[str, ...] = tuple(described["labels"])
         self.calibration = calibration
@@ -64,15 +65,16 @@ class Classifier:
         self._tokenizer.enable_truncation(described["max_tokens"], direction=side)
         self._pad_id: int = described["pad_id"]
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = described["threads"]
+        options.intra_op_num_threads = threads or described["threads"]
         options.inter_op_num_threads = 1
+        options.enable_mem_pattern = False  # a plan kept for every shape met: nearly every batch has a shape of its own
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(str(folder / MODEL), options, providers=["CPUExecutionProvider"])
 
     @classmethod
-    def load(cls, folder: Path, calibration: Path) -> Self:
+    def load(cls, folder: Path, calibration: Path, *, threads: int | None = None) -> Self:
         """Load an artifact and the calibration that belongs to it."""
-        return cls(folder, Calibration.load(calibration))
+        return cls(folder, Calibration.load(calibration), threads=threads)
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of each text, cut to the model's limit."""
@@ -85,7 +87,7 @@ class Classifier:
         logits: list[Floats] = [np.empty(0, np.float32)] * len(tokens)
         embeddings = list(logits)
         for rows in [[row] for row in order] if self.alone else _batches(order, [len(ids) for ids in tokens]):
-            for row, logit, embedding in zip(rows, *self._run([tokens[row] for row in rows]), strict=True):
+            for row, logit, embedding in zip(rows, *self.run([tokens[row] for row in rows]), strict=True):
                 logits[row], embeddings[row] = logit, embedding
         if not tokens:
             return Scores(np.empty((0, len(self.labels)), np.float32), np.empty((0, 0), np.float32))
@@ -95,7 +97,8 @@ class Classifier:
         """Return calibrated probabilities of N texts, shape (N, labels); each row sums to 1."""
         return softmax(self.scores(texts).logits, self.calibration.temperature)
 
-    def _run(self, tokens: list[list[int]]) -> tuple[Floats, Floats]:
+    def run(self, tokens: Sequence[Sequence[int]]) -> tuple[Floats, Floats]:
+        """Return logits (B, labels) and embeddings (B, size) of B texts' token ids, padded to the longest of them."""
         width = max(len(ids) for ids in tokens)
         ids_BL = np.full((len(tokens), width), self._pad_id, np.int64)
         mask_BL = np.zeros((len(tokens), width), np.int64)

@@ -130,7 +130,7 @@ def test_in_int8_a_texts_answer_does_not_depend_on_its_neighbours(model, tmp_pat
     shipped = export.uncalibrated(tmp_path)
     together = shipped.scores(TEXTS).logits
     np.testing.assert_array_equal(together, np.vstack([shipped.scores([text]).logits for text in TEXTS]))
-    beside_others, _ = shipped._run(shipped.tokens(TEXTS))
+    beside_others, _ = shipped.run(shipped.tokens(TEXTS))
     assert np.abs(beside_others - together).max() > 1e-4  # what a shared run would do
 
 

@@ -39,8 +39,8 @@ def test_answers_come_in_the_order_of_the_texts_whatever_their_lengths(classifie
 def test_batches_stay_under_the_token_limit_and_hold_every_row_once(classifier, monkeypatch):
     monkeypatch.setattr(inference, "BATCH_TOKENS", 40)
     widths = []
-    run = classifier._run
-    monkeypatch.setattr(classifier, "_run", lambda tokens: widths.append([len(ids) for ids in tokens]) or run(tokens))
+    run = classifier.run
+    monkeypatch.setattr(classifier, "run", lambda tokens: widths.append([len(ids) for ids in tokens]) or run(tokens))
     classifier.scores(examples(60)["text"].tolist())
     assert sum(len(batch) for batch in widths) == 60
     assert len(widths) > 10
