@@ -61,6 +61,7 @@ class Link:
         self._open = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
+        self.lost = 0  # connections that ended though nobody had said so
 
     @property
     def about(self) -> About:
@@ -177,11 +178,12 @@ class Link:
             try:
                 await self._meet(lane, reader)
                 await self._listen(lane, reader)
+                self.lost += not lane.draining
             except wire.WireError as fault:
                 log.error("worker at %s: %s; its connection was closed", socket.name, fault)
                 pause = RETRY_REFUSED
             except OSError:
-                pass
+                self.lost += lane in self._lanes
             finally:
                 self._part(lane)
             await asyncio.sleep(pause)

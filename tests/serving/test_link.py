@@ -74,6 +74,7 @@ async def test_what_a_dead_worker_left_is_asked_again_one_at_a_time(socket: Path
             assert message["texts"] == [expected]
             assert len(link._lanes.copy().pop().asked) == 1
             successor.answers(message["id"], expected)
+        assert link.lost == 1
         assert [answer.text for (answer,) in await asyncio.gather(*tasks)] == ["a", "b", "c"]
         await link.close()
 
@@ -210,6 +211,7 @@ async def test_a_draining_worker_is_asked_nothing_new_and_let_go_when_it_is_done
             old.answers(asked["id"], "a")
             assert (await task)[0].text == "a"
             assert await old.hears() is None
+            assert link.lost == 0
             await link.close()
 
 
