@@ -8,6 +8,7 @@ import asyncio
 from ipaddress import ip_address
 from typing import Any, ClassVar
 
+import httptools
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -76,7 +77,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._between and self._timer is None:
             self._wait_for_headers()
         self._surplus += len(data)
-        super().data_received(data)
+        self._feed(data)
         if self._surplus > 2 * HEADER_BYTES and not self._ended and not self.transport.is_closing():
             self._refuse(Breach(431, f"headers may have at most {HEADER_BYTES:,} bytes"))
 
@@ -100,6 +101,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Start the request, unless it came too soon behind others, or there is room for health alone."""
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                self._raise(400, "this is no proxy")
+            return  # _without_upgrade begins again with the same headers
         self._in_headers = False
         self._stop_timer()
         if len(self.pipeline) >= IN_A_ROW:
@@ -115,6 +120,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End a request: the next one starts with its own patience."""
+        if self._in_headers:  # an offer to upgrade ends the message for the parser
+            return
         self._between = True
         super().on_message_complete()
 
@@ -124,12 +131,26 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.cycle.response_complete and not self._between and not self.transport.is_closing():
             self._linger()
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer what the parser refused: for one of our bounds, or as no HTTP."""
-        self._refuse(self._breach or Breach(400, "this is not a request in HTTP/1.1"))
+    def _feed(self, data: bytes) -> None:
+        """Parse, as uvicorn does, but without a line in the log for whatever anybody sends."""
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._without_upgrade(data[offer.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse(self._breach or Breach(400, "this is not a request in HTTP/1.1"))
 
-    def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: anybody can ask for an upgrade, and the request is answered as if they had not."""
+    def _without_upgrade(self, rest: bytes) -> None:
+        """Begin again as if no upgrade had been offered: the parser takes what follows such an offer for another protocol.
+
+        Some clients, Java's own among them, offer HTTP/2 with every request.
+        """
+        self._breach = None
+        kept = [(name, value) for name, value in self.headers if name not in (b"upgrade", b"connection", b"http2-settings")]
+        line = b"%s %s HTTP/1.1\r\n" % (self.parser.get_method(), self.url)
+        self.parser = httptools.HttpRequestParser(self)
+        self._feed(b"".join([line, *(b"%s: %s\r\n" % pair for pair in kept), b"\r\n", rest]))
 
     def _count(self, size: int) -> None:
         self._headers_left -= size
