@@ -5,19 +5,22 @@ Knows nothing of HTTP, of keys' secrets, or of where a model runs.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from hashlib import sha256
 
 from evergreen.data.personal_data import KINDS
 from evergreen.data.text import clean_text
-from evergreen.monitoring.records import Labelled, Role, new_id
+from evergreen.monitoring.records import Answered, Labelled, Role, new_id
 from serving.answers_cache import AnswersCache
 from serving.backend import About, Challenger, Judged, Model, Models, NotReady, UnusableText
 from serving.exchange import Answer, Body, Feedback, Thanks
 from serving.ports import Metrics, Recorder
 from serving.rows import prediction, record
 from serving.shadow import Shadow
+
+OnRecord = Callable[[Role, About, list[Judged]], list[tuple[Answered, Judged]]]
+CANARY_SECONDS = 2.0
 
 
 class LabelLost(RuntimeError):
@@ -37,10 +40,16 @@ class UnknownLabel(ValueError):
 
 
 class Desk:
-    """Answers requests with the live models. `cache` is the number of identical texts to remember, 0 for none."""
+    """Answers requests with the live models.
 
-    def __init__(self, models: Models, recorder: Recorder, metrics: Metrics, *, cache: int = 0) -> None:
-        self.models, self.recorder, self.metrics = models, recorder, metrics
+    `cache` is the number of identical texts to remember, 0 for none. A canary that has not answered after `canary_seconds`
+    is given up, and the champion answers.
+    """
+
+    def __init__(
+        self, models: Models, recorder: Recorder, metrics: Metrics, *, cache: int = 0, canary_seconds: float = CANARY_SECONDS
+    ) -> None:
+        self.models, self.recorder, self.metrics, self.canary_seconds = models, recorder, metrics, canary_seconds
         self.cache = AnswersCache(cache)
         self.shadow = Shadow(recorder, metrics)
 
@@ -53,16 +62,20 @@ class Desk:
         texts = request.asked
         groups = masked(request.groups)
         challenger = self.models.challenger
-        role, about, judged = await self._judge(texts, challenger, key_id)
-        seconds = time.perf_counter() - start
-        rows = [
-            record(said, about, role=role, now=now, key_id=key_id, seconds=seconds, groups=groups, request_id=new_id(now))
-            for said in judged
-        ]
+
+        def on_record(role: Role, about: About, judged: list[Judged]) -> list[tuple[Answered, Judged]]:
+            seconds = time.perf_counter() - start
+            return [
+                (record(said, about, role=role, now=now, key_id=key_id, seconds=seconds, groups=groups, request_id=new_id(now)), said)
+                for said in judged
+            ]
+
+        answered = await self._judge(texts, challenger, key_id, on_record)
+        rows = [row for row, _ in answered]
         self.recorder.answered(rows)
-        for row, said in zip(rows, judged, strict=True):
-            self.metrics.answered(about.version, role, row.prediction, row.needs_person, seconds)
-            self.metrics.batch(about.version, said.batch)
+        for row, said in answered:
+            self.metrics.answered(row.model_version, row.role, row.prediction, row.needs_person, row.latency_ms / 1000)
+            self.metrics.batch(row.model_version, said.batch)
         if challenger is not None and challenger.mode == "shadow":
             self.shadow.send(challenger.model, texts, rows)
         return Answer(predictions=[prediction(row) for row in rows])
@@ -85,14 +98,22 @@ class Desk:
         """Let the shadow finish what it has begun."""
         await self.shadow.close()
 
-    async def _judge(self, texts: list[str], challenger: Challenger | None, key_id: str) -> tuple[Role, About, list[Judged]]:
+    async def _judge(
+        self, texts: list[str], challenger: Challenger | None, key_id: str, on_record: OnRecord
+    ) -> list[tuple[Answered, Judged]]:
         if challenger is not None and challenger.mode == "canary":
+            # A trial must not cost anybody an answer: whatever is wrong with the challenger, the champion answers.
             try:
                 if in_share(key_id, challenger.model.about.version, challenger.share):
-                    return "canary", *await self._ask(challenger.model, texts)
-            except NotReady:  # a trial must not cost anybody an answer
+                    async with asyncio.timeout(self.canary_seconds):
+                        return on_record("canary", *await self._ask(challenger.model, texts))
+            except NotReady:
                 self.metrics.failed("challenger", "not ready")
-        return "champion", *await self._ask(self.models.champion, texts)
+            except TimeoutError:
+                self.metrics.failed("challenger", "deadline")
+            except Exception:
+                self.metrics.failed("challenger", "error")
+        return on_record("champion", *await self._ask(self.models.champion, texts))
 
     async def _ask(self, model: Model, texts: list[str]) -> tuple[About, list[Judged]]:
         about = model.about

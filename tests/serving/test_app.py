@@ -1,5 +1,6 @@
 """The API: what each route does for callers who mean well."""
 
+import asyncio
 import sqlite3
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
 from evergreen.monitoring.recorder import Recorder
-from serving.backend import NotReady
+from serving.backend import NotReady, UnusableText
 from tests.serving_factories import FakeModels, Service, challenged, service
 
 
@@ -208,6 +209,24 @@ def test_a_canary_answers_its_share_and_a_canary_that_is_not_ready_nobody(tmp_pa
     models.challenger.model.ready = False
     assert ask() == "v1"
     assert [row.role for row in made.recorder.rows] == ["canary", "champion", "champion"]
+
+
+@pytest.mark.parametrize("fault", ["hangs", "fails", "refuses", "gives no probabilities"])
+def test_a_canary_that_is_sick_costs_nobody_an_answer_and_is_counted(tmp_path: Path, fault: str) -> None:
+    models = challenged("canary", share=1.0)
+    sick = models.challenger.model
+    if fault == "hangs":
+        sick.wait = asyncio.Event().wait
+    elif fault == "gives no probabilities":
+        sick._probabilities = lambda text: (float("nan"),) * 4
+    else:
+        sick.broken = RuntimeError("my secret") if fault == "fails" else UnusableText([0])
+    made = service(tmp_path / "keys.json", models=models)
+    made.desk.canary_seconds = 0.05
+    got = client(made).post("/predict", json={"text": "card"})
+    assert (got.status_code, got.json()["predictions"][0]["model_version"]) == (200, "v1")
+    assert [row.role for row in made.recorder.rows] == ["champion"]
+    assert ["challenger", "deadline" if fault == "hangs" else "error"] in made.metrics.named("failed")
 
 
 def test_without_a_challenger_share_the_champion_answers(tmp_path: Path) -> None:
