@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from evergreen.errors import EvergreenError
-from flows import compare, keys, signing
+from flows import compare, keys, signing, traffic
 
 PLAIN_WIDTH = 110
 OWN = {"evergreen", "flows"}
@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     keys.add_commands(commands)
     signing.add_commands(commands)
     compare.add_commands(commands)
+    traffic.add_commands(commands)
     return parser
 
 

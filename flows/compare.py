@@ -2,10 +2,8 @@
 
 import argparse
 import json
-import re
 import sys
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -13,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from evergreen.errors import LogError
+from flows.request_log import log_url, moment, opened
 
 if TYPE_CHECKING:
     from evergreen.evaluation.sequential import Bounds
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 PLAIN_WIDTH = 110
 SHOWN = 8  # disagreements and labels in a table, at most
 COLOURS = {"better": "bold green", "no worse": "bold green", "worse": "bold red", "not yet": "bold yellow"}
-UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def add_commands(commands: Any) -> None:
@@ -36,18 +33,6 @@ def add_commands(commands: Any) -> None:
     compare.add_argument("--log", metavar="URL", help="database of the request log, instead of params.yaml's serve.log.url")
     compare.add_argument("--json", action="store_true", help="print the whole comparison as JSON")
     compare.set_defaults(run=_run)
-
-
-def moment(word: str, now: datetime | None = None) -> float:
-    """Return a point in time in seconds since 1970: a date, a date and time (local unless it says so), or how long ago."""
-    now = now or datetime.now(UTC)
-    ago = re.fullmatch(r"(\d{1,6})([mhdw])", word)
-    if ago:
-        return now.timestamp() - int(ago[1]) * UNITS[ago[2]]
-    try:
-        return datetime.fromisoformat(word).timestamp()
-    except (ValueError, OverflowError):
-        raise argparse.ArgumentTypeError(f"{word!r} is no time; write 2026-11-01, 2026-11-01T08:00, or how long ago: 12h, 7d") from None
 
 
 def _margin(word: str) -> float:
@@ -72,45 +57,17 @@ def _run(given: argparse.Namespace) -> None:
 
 
 def _compared(given: argparse.Namespace) -> "Comparison":
-    from sqlalchemy.exc import SQLAlchemyError
-
     from evergreen.monitoring import trial as on_record
     from evergreen.monitoring.comparison import compare_arms, compare_pairs
-    from evergreen.monitoring.database import connect, described
 
-    url = given.log or _url()
-    _refuse_missing(url)
-    engine = connect(url, statement_seconds=0)
-    try:
-        with engine.connect() as connection:
-            trial = on_record.find_trial(
-                connection, since=given.since, mode=given.mode, challenger=given.challenger, champion=given.champion
-            )
-            others = on_record.others(connection, trial)
-            if trial.mode == "shadow":
-                pairs = on_record.pairs(connection, trial)
-                return compare_pairs(trial, pairs, told=on_record.told(connection, trial), others=others, margin=given.margin)
-            arms = (on_record.arm(connection, trial, challenger=which) for which in (False, True))
-            return compare_arms(trial, *arms, others=others, margin=given.margin)
-    except SQLAlchemyError as fault:
-        raise LogError(f"the request log cannot be read: {described(fault)}") from None
-    finally:
-        engine.dispose()
-
-
-def _url() -> str:
-    from evergreen.config import load_params
-    from evergreen.home import traffic_url
-
-    path = Path("params.yaml")
-    return traffic_url(load_params(path).serve.log.url if path.exists() else None)
-
-
-def _refuse_missing(url: str) -> None:
-    """Refuse an SQLite file that is not there: connecting would make an empty one."""
-    file = url.partition("sqlite:///")[2].partition("?")[0]
-    if file and not Path(file).exists():
-        raise LogError(f"there is no request log at {file}: nothing has been answered yet, or --log names another")
+    with opened(given.log or log_url()) as engine, engine.connect() as connection:
+        trial = on_record.find_trial(connection, since=given.since, mode=given.mode, challenger=given.challenger, champion=given.champion)
+        others = on_record.others(connection, trial)
+        if trial.mode == "shadow":
+            pairs = on_record.pairs(connection, trial)
+            return compare_pairs(trial, pairs, told=on_record.told(connection, trial), others=others, margin=given.margin)
+        arms = (on_record.arm(connection, trial, challenger=which) for which in (False, True))
+        return compare_arms(trial, *arms, others=others, margin=given.margin)
 
 
 def show(comparison: "Comparison", console: Console) -> None:

@@ -1,10 +1,14 @@
 """Rows of the request log, recorders, and patience, for tests."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Engine
+
+from evergreen.monitoring import database, request_log
 from evergreen.monitoring.recorder import Recorder
 from evergreen.monitoring.records import Answered, Labelled, new_id
 
@@ -40,6 +44,18 @@ def recorder(folder: Path, url: str | None = None, **changes: Any) -> Recorder:
     """A recorder that is not started, on SQLite in the folder where no URL is given."""
     given = {"keep_days": 400, "keep_megabytes": 2000, "spool_megabytes": 64}
     return Recorder(url or sqlite(folder), folder / "spool", **{**given, **changes})
+
+
+@contextmanager
+def filled(url: str, rows: Sequence[Answered | Labelled]) -> Iterator[Engine]:
+    """A request log that holds these rows."""
+    engine = database.connect(url)
+    request_log.prepare(engine)
+    request_log.insert(engine, rows)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def sqlite(folder: Path) -> str:

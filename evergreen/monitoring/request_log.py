@@ -23,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     func,
+    inspect,
     select,
     text,
 )
@@ -98,7 +99,19 @@ def prepare(engine: Engine) -> None:
             for index in sorted(table.indexes, key=lambda index: str(index.name)):
                 connection.execute(CreateIndex(index, if_not_exists=True))
         connection.execute(_unless_there(engine, schema), {"name": "request log", "version": SCHEMA})
-        found = connection.execute(select(schema.c.version).where(schema.c.name == "request log")).scalar_one()
+        _refuse_newer(engine, connection)
+
+
+def check(engine: Engine) -> None:
+    """Raise LogError where there are no tables of ours, or those of a newer version; makes nothing."""
+    if not inspect(engine).has_table(schema.name):
+        raise LogError(f"the database at {engine.url!r} holds no request log yet")
+    with engine.connect() as connection:
+        _refuse_newer(engine, connection)
+
+
+def _refuse_newer(engine: Engine, connection: Connection) -> None:
+    found = connection.execute(select(schema.c.version).where(schema.c.name == "request log")).scalar_one()
     if found > SCHEMA:
         raise LogError(
             f"the request log at {engine.url!r} was made by a newer Evergreen (its tables are version {found}, "

@@ -17,12 +17,6 @@ from tests.log_factories import answered, labelled, recorder, sqlite, wait_until
 from tests.postgresql import Server
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A fresh, empty database of each kind."""
-    return sqlite(tmp_path) if request.param == "sqlite" else request.getfixturevalue("postgresql").fresh()
-
-
 @pytest.fixture
 def log(url: str, tmp_path: Path) -> Iterator[Recorder]:
     running = recorder(tmp_path, url)
