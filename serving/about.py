@@ -1,43 +1,75 @@
-"""What the service tells about itself: GET / (a short page), /model, /card and /dossier. Nothing here loads from elsewhere."""
+"""What the service tells about itself: the page at /, the dossier, the reference, the model and the API in JSON.
+
+Each answer is about the version that is live at that moment. No page loads anything from elsewhere, and no script or style but its own.
+"""
 
 from collections.abc import Callable
-from html import escape
+from functools import lru_cache
 from pathlib import Path
-from string import Template
 
-from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.router import Router
-from serving.settings import CARD, DOSSIER, Settings
+from serving.backend import Models, NotReady
+from serving.facts import Facts, facts_of, told
+from serving.front_page import front_page
+from serving.openapi import openapi
+from serving.reference import reference
+from serving.refusals import Refusal
 
-POLICY = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"}
-INDEX = Path(__file__).parent / "pages" / "index.html"
+FILES = Path(__file__).parent / "pages"
+NOBODY = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+OWN = {"Content-Security-Policy": f"default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; {NOBODY}"}
+# The dossier is one file: its style stands in it, and its icons and pictures too. It has no script.
+ALONE = {"Content-Security-Policy": f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; {NOBODY}"}
+KINDS = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 
 
-def pages(root: Path, settings: Settings, router: Callable[[], Router]) -> Starlette:
-    """Return the pages of the Bento whose files lie in `root`; `router` gives the loaded model."""
+def pages(models: Models) -> dict[str, ASGIApp]:
+    """Return the routes by path; each takes GET."""
+    live: dict[str, Callable[[Facts, Request], Response]] = {
+        "/": lambda facts, request: HTMLResponse(front_page(facts), headers=OWN),
+        "/card": lambda facts, request: HTMLResponse(facts.dossier, headers=ALONE),
+        "/docs": lambda facts, request: HTMLResponse(reference(openapi(facts), origin=_origin(request)), headers=OWN),
+        "/model": lambda facts, request: JSONResponse(told(facts)),
+        "/openapi.json": lambda facts, request: JSONResponse(openapi(facts)),
+    }
+    return {path: _Live(models, show) for path, show in live.items()} | {f"/{name}": _file(name) for name in ("page.css", "page.js")}
 
-    def index(request: Request) -> Response:
-        described = router().describe()
-        page = Template(INDEX.read_text(encoding="utf-8")).substitute(
-            title=escape(settings.title),
-            name=escape(settings.name),
-            version=escape(described["model_version"]),
-            verdict=escape(settings.verdict),
-            labels=", ".join(escape(label) for label in described["labels"]),
-        )
-        return HTMLResponse(page, headers=POLICY)
 
-    def model(request: Request) -> Response:
-        return JSONResponse(router().describe())
+class _Live:
+    """A route whose answer depends on the live version; 503 while there is none."""
 
-    def card(request: Request) -> Response:
-        return PlainTextResponse((root / CARD).read_text(encoding="utf-8"), media_type="text/markdown", headers=POLICY)
+    def __init__(self, models: Models, show: Callable[[Facts, Request], Response]) -> None:
+        self.models, self.show = models, show
 
-    def dossier(request: Request) -> Response:
-        return FileResponse(root / DOSSIER, media_type="text/html", headers=POLICY)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            facts = facts_of(self.models.champion)
+        except NotReady:
+            raise Refusal(
+                503, "no model can answer just now; come back in 1 s", reason="not ready", headers=[(b"retry-after", b"1")]
+            ) from None
+        await self.show(facts, Request(scope))(scope, receive, send)
 
-    return Starlette(routes=[Route("/", index), Route("/model", model), Route("/card", card), Route("/dossier", dossier)])
+
+def _file(name: str) -> ASGIApp:
+    """Return the route of a file that belongs to the code, not to a version."""
+
+    async def send_file(scope: Scope, receive: Receive, send: Send) -> None:
+        await Response(_read(name), media_type=KINDS[Path(name).suffix])(scope, receive, send)
+
+    return send_file
+
+
+@lru_cache
+def _read(name: str) -> bytes:
+    return (FILES / name).read_bytes()
+
+
+def _origin(request: Request) -> str:
+    """Return where the caller reached the service, as far as it can be repeated in a command line."""
+    host = request.headers.get("host", "")
+    plain = host and all(character.isalnum() or character in ".-:[]" for character in host) and host.isascii() and len(host) < 100
+    return f"{request.url.scheme}://{host}" if plain else "http://127.0.0.1:3000"

@@ -6,11 +6,14 @@ defined, so they are read from the Bento's `service.json` at import. Everything 
 
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import bentoml
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.types import Receive, Scope, Send
 
 from serving.about import pages
+from serving.backend import About
 from serving.exchange import Answer, refusal, request_model
 from serving.guard import Guard
 from serving.router import Router, UnusableText
@@ -27,8 +30,28 @@ def router() -> Router:
     return Router.load(ROOT, KNOWN)
 
 
+class Alone:
+    """The one model there is."""
+
+    challenger = None
+
+    @property
+    def champion(self) -> SimpleNamespace:
+        """What the pages ask of it."""
+        known = router().classifier
+        return SimpleNamespace(root=ROOT, about=About(known.version, known.labels, known.calibration.threshold))
+
+
+PAGES = pages(Alone())  # type: ignore[arg-type]
+
+
+async def page(scope: Scope, receive: Receive, send: Send) -> None:
+    """Show a page, or say that there is none."""
+    await PAGES.get(scope["path"], PlainTextResponse("there is nothing here", status_code=404))(scope, receive, send)
+
+
 @bentoml.service(name=KNOWN.name, workers=1, traffic={"timeout": KNOWN.limits.timeout})
-@bentoml.asgi_app(pages(ROOT, KNOWN, router), path="/")
+@bentoml.asgi_app(page, path="/")
 class Service:
     """Classifies texts, and says which ones a person should read."""
 

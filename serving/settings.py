@@ -49,6 +49,8 @@ class Settings(Part):
 
     name: str
     title: str
+    purpose: str
+    not_for: str
     verdict: str
     limits: Limits
     cleaning: Cleaning

@@ -47,6 +47,8 @@ def package(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) -
         settings={
             "name": params.document.name,
             "title": params.document.title,
+            "purpose": params.document.purpose,
+            "not_for": params.document.limits,
             "verdict": verdict["verdict"],
             "limits": params.package.model_dump(),
             "cleaning": params.clean.model_dump(include={"unicode_form", "mask"}),

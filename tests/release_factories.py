@@ -25,6 +25,8 @@ NAME = "tiny-inbox"
 SETTINGS: dict[str, Any] = {
     "name": NAME,
     "title": "Tiny <inbox>",
+    "purpose": "Sends <each> message to its team.",
+    "not_for": "Not for deciding about a customer.",
     "verdict": "HOLD",
     "limits": {"max_texts": 3, "max_characters": 60, "timeout": 5},
     "cleaning": {"unicode_form": "NFKC", "mask": ["email"]},

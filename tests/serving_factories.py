@@ -64,6 +64,8 @@ class FakeModels:
 
     @property
     def champion(self) -> FakeModel:
+        if not self.champion_model.ready:
+            raise NotReady("it is starting")
         return self.champion_model
 
 

@@ -21,7 +21,7 @@ from evergreen.release.manifest import write_manifest
 from evergreen.reports import write_report
 
 # What is started in a Bento: BentoML's service, and everything that runs by itself. Each ships with all that it imports.
-ENTRIES = ("serving.service",)
+ENTRIES = ("serving.service", "serving.worker")
 PACKAGES = ("serving", "evergreen")
 # What the shipped modules import directly. BentoML adds a line for itself, with the version that builds.
 REQUIREMENTS = ("bentoml", "numpy", "onnxruntime", "pydantic", "pyyaml", "starlette", "tokenizers")

