@@ -176,7 +176,9 @@ BODIES = {
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 @pytest.mark.parametrize("path", ["/predict", "/feedback"])
 def test_bodies_that_are_no_request_are_refused(server: Served, path: str, body: bytes) -> None:
-    refused(send(server.port, [post(body, path)]), 400, 413)
+    got = send(server.port, [post(body, path)])
+    refused(got, 400, 413)
+    assert len(got.body) < 10_000  # a million faults are not told one by one
 
 
 def test_the_largest_request_that_is_allowed_is_answered(server: Served) -> None:
