@@ -1,5 +1,6 @@
 """What deploy/ holds agrees with itself and with the service."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -7,12 +8,15 @@ from pathlib import Path
 
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from evergreen.access import FILE
 from evergreen.config import load_params
 from evergreen.home import LOG_URL
 from serving.app import METRICS
 from serving.health import LIVE, READY
+from serving.metrics import Metrics
+from tests.serving_factories import FakeRecorder, challenged
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
@@ -178,3 +182,60 @@ def test_prometheus_finds_the_pods_by_their_annotations() -> None:
     for note in pod()["metadata"]["annotations"]:
         assert f"annotation_{note.replace('.', '_').replace('/', '_')}" in asked
     assert job["authorization"]["credentials_file"]
+
+
+def exposed() -> dict[str, dict[str, set[str]]]:
+    """Return every series that /metrics can show: its labels and the values they take when everything has happened once."""
+    metrics = Metrics()
+    models = challenged("canary", share=0.5)
+    models.champion_model.connected, models.champion_model.lost = 1, 0
+    metrics.watch(FakeRecorder(), models)
+    metrics.request("/predict", 503, 0.1)
+    for reason in reasons():
+        metrics.refused(reason)
+    metrics.answered("v1", "champion", "card", True, 0.1)
+    metrics.batch("v1", 2)
+    metrics.shadow("v2", True)
+    metrics.shadow_lost("v2", 1, "busy")
+    metrics.failed("challenger", "not ready")
+    metrics.cache(True)
+    metrics.feedback("recorded")
+    found: dict[str, dict[str, set[str]]] = {"up": {"job": {"evergreen"}}}
+    for family in text_string_to_metric_families(metrics.exposition()[0].decode()):
+        for sample in family.samples:
+            labels = found.setdefault(sample.name, {})
+            for name, value in sample.labels.items():
+                labels.setdefault(name, set()).add(value)
+    return found
+
+
+def reasons() -> set[str]:
+    """Return the reasons for which the service refuses requests, from its code."""
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "serving").glob("*.py"))
+    return set(re.findall(r'reason="([a-z ]+)"', code))
+
+
+def alerts() -> list[dict]:
+    [group] = yaml.safe_load((DEPLOY / "prometheus-rules.yaml").read_text(encoding="utf-8"))["groups"]
+    return group["rules"]
+
+
+@pytest.mark.parametrize("rule", alerts(), ids=lambda rule: rule["alert"])
+def test_alerts_look_at_series_that_there_are(rule) -> None:
+    series = exposed()
+    looked_at = re.findall(r"\b(up|evergreen_\w+)\b(?:\{([^}]*)\})?", rule["expr"])
+    assert looked_at
+    for name, matchers in looked_at:
+        assert name in series
+        for label, how, value in re.findall(r'(\w+)\s*(=~|=)\s*"([^"]*)"', matchers):
+            values = series[name][label]
+            wanted = value.split("|") if how == "=~" else [value]
+            assert all(any(re.fullmatch(one, known) for known in values) for one in wanted), (name, label, value)
+    for label in re.findall(r"by \((\w+)\)", rule["expr"]):
+        assert any(label in series[name] or label == "le" for name, _ in looked_at)
+
+
+def test_every_alert_says_what_to_do() -> None:
+    for rule in alerts():
+        assert rule["labels"]["severity"] in {"critical", "warning", "info"}
+        assert rule["annotations"].keys() == {"summary", "action"}
