@@ -25,6 +25,7 @@ ENTRIES = ("serving.service", "serving.worker")
 PACKAGES = ("serving", "evergreen")
 # What the shipped modules import directly. BentoML adds a line for itself, with the version that builds.
 REQUIREMENTS = ("bentoml", "numpy", "onnxruntime", "pydantic", "pyyaml", "starlette", "tokenizers")
+DRIVERS = ("psycopg[binary]",)  # loaded by the URL of the request log, imported nowhere
 QUIET = {"BENTOML_DO_NOT_TRACK": "True", "DO_NOT_TRACK": "1"}
 # BentoML stamps the hour of the build; a fixed one lets equal contents give equal bytes.
 CREATED = "1980-01-01T00:00:00+00:00"
@@ -86,7 +87,7 @@ def _code(root: Path) -> list[Path]:
 
 
 def _instructions(contents: Contents) -> dict[str, Any]:
-    pins = [pin for pin in pins_for(REQUIREMENTS, contents.constraints) if not pin.startswith("bentoml==")]
+    pins = [pin for pin in pins_for((*REQUIREMENTS, *DRIVERS), contents.constraints) if not pin.startswith("bentoml==")]
     return {
         "service": f"{ENTRIES[0]}:Service",
         "name": contents.name,

@@ -173,7 +173,7 @@ def test_the_bento_asks_for_the_pinned_versions_and_for_nothing_that_trains(bent
     asked, known = pinned("\n".join(lines)), pinned(installed())
     assert len(lines) == len(asked)
     assert asked == {name: known[name] for name in asked}
-    assert {"bentoml", "onnxruntime", "tokenizers"} <= set(asked)
+    assert {"bentoml", "onnxruntime", "tokenizers", "psycopg-binary"} <= set(asked)
     assert set(HEAVY) & set(asked) == set()
 
 
