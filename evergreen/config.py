@@ -6,9 +6,10 @@ Knows nothing of where the file lies in the pipeline; `load_params` takes a path
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from evergreen.errors import ConfigError
 
@@ -20,6 +21,7 @@ Positive = Annotated[float, Field(gt=0)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Masked = Literal["email", "phone", "card", "iban", "account"]
 Failure = Literal["hold", "reject"]
+SECRET = {"serve.log.url"}  # may hold what must not be repeated in an error
 SPLITS = ("train", "validation", "calibration", "test")
 
 
@@ -305,6 +307,16 @@ class TrafficLog(Section):
     keep_megabytes: Count
     spool_megabytes: Count
 
+    @field_validator("url")
+    @classmethod
+    def _no_password(cls, url: str | None) -> str | None:
+        if url and (urlsplit(url).password or "password=" in urlsplit(url).query):
+            raise ValueError(
+                "it holds a password, but this file is kept in git and its content travels in the Bento; take it out, "
+                "and set EVERGREEN_LOG_URL (or PGPASSWORD) where the service runs"
+            )
+        return url
+
 
 class Serve(Section):
     """How the service runs; the limits of a single request stand in `package`."""
@@ -369,7 +381,8 @@ def _explain(path: Path, fault: ValidationError) -> str:
         elif error["type"] == "extra_forbidden":
             lines.append(f"{place} is unknown; the choices are {_choices(error['loc'])}")
         else:
-            lines.append(f"{place}: {error['msg']}, got {error['input']!r}"[:400])
+            given = "" if place in SECRET else f", got {error['input']!r}"
+            lines.append(f"{place}: {error['msg']}{given}"[:400])
     head = f"{path} has {len(lines)} fault{'s' if len(lines) > 1 else ''}:"
     return "\n".join([head, *(f"  - {line}" for line in lines)])
 
