@@ -21,6 +21,7 @@ from serving.refusals import DISCARD_BYTES, DISCARD_SECONDS, encode, json_header
 HEADER_BYTES = 65_536
 HEADER_SECONDS = 10.0  # from the first byte of a request, or the opening of the connection, to the end of the headers
 IDLE_SECONDS = 60  # that an open connection may wait for its next request
+STALL_SECONDS = 30.0  # that a client may take none of the answer that it asked for
 IN_A_ROW = 16  # requests sent without waiting for answers
 RESERVE = 32  # connections beyond the limit on which health alone is answered; as many again for this machine itself
 WORTH = 16  # bytes on the wire for each byte of a body: chunks of a single byte take 6
@@ -39,6 +40,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     most_connections: ClassVar[int] = 1000
     header_seconds: ClassVar[float] = HEADER_SECONDS
+    stall_seconds: ClassVar[float] = STALL_SECONDS
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
@@ -51,6 +53,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._surplus = 0  # bytes that came, less what bodies were worth
         self._dropped = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, or refuse it where there are too many."""
@@ -65,6 +68,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._stop_timer()
+        self._stop_stall()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -130,6 +134,26 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self.cycle.response_complete and not self._between and not self.transport.is_closing():
             self._linger()
+
+    def pause_writing(self) -> None:
+        """Give a client that reads nothing a while, and then no more: its answer takes memory here."""
+        self._stop_stall()
+        self._stalled = self.loop.call_later(self.stall_seconds, self.transport.abort)
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """Go on: the client reads."""
+        self._stop_stall()
+        super().resume_writing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """End a connection that asks nothing more, even where its client has left a part of the last answer unread."""
+        self.transport.abort()
+
+    def _stop_stall(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     def _feed(self, data: bytes) -> None:
         """Parse, as uvicorn does, but without a line in the log for whatever anybody sends."""
@@ -210,17 +234,21 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.write_eof()
         self.flow.resume_reading()
         self.loop.call_later(DISCARD_SECONDS, self.transport.close)
+        self.loop.call_later(10 * DISCARD_SECONDS, self.transport.abort)
 
 
-def bounded(most_connections: int, header_seconds: float = HEADER_SECONDS) -> type[BoundedProtocol]:
+def bounded(connections: int, *, header_seconds: float = HEADER_SECONDS, stall_seconds: float = STALL_SECONDS) -> type[BoundedProtocol]:
     """Return the protocol of a server with these bounds."""
-    return type("BoundedProtocol", (BoundedProtocol,), {"most_connections": most_connections, "header_seconds": header_seconds})
+    bounds = {"most_connections": connections, "header_seconds": header_seconds, "stall_seconds": stall_seconds}
+    return type("BoundedProtocol", (BoundedProtocol,), bounds)
 
 
-def server_config(app: ASGIApp, *, connections: int, header_seconds: float = HEADER_SECONDS, **more: Any) -> uvicorn.Config:
+def server_config(
+    app: ASGIApp, *, connections: int, header_seconds: float = HEADER_SECONDS, stall_seconds: float = STALL_SECONDS, **more: Any
+) -> uvicorn.Config:
     """Return uvicorn's settings for the service: no access log (it would hold what callers wrote), no trust in proxies' headers."""
     settings: dict[str, Any] = {
-        "http": bounded(connections, header_seconds),
+        "http": bounded(connections, header_seconds=header_seconds, stall_seconds=stall_seconds),
         "ws": "none",
         "loop": "uvloop",
         "lifespan": "on",

@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import uvicorn
+from starlette.types import Receive, Scope, Send
 
 from evergreen.access import KeyRing
 from evergreen.monitoring.recorder import Recorder
@@ -22,12 +23,15 @@ from serving.metrics import Metrics
 from serving.pressure import Admission
 from serving.protocol import server_config
 from serving.rate import Rate
+from serving.refusals import reply
 from serving.settings import Limits
 from tests.release_factories import SETTINGS, bento_folder
 from tests.serving_factories import FakeModels
 
 LIMITS = Limits(max_texts=8, max_characters=10_000, timeout=10)
-CONNECTIONS, QUEUE, HEADER_SECONDS, BODY_SECONDS = 50, 64, 1.0, 1.0
+CONNECTIONS, QUEUE = 50, 64
+HEADER_SECONDS = BODY_SECONDS = STALL_SECONDS = 1.0
+LARGE = 16 * 2**20  # bytes of the page at /large: more than two sockets hold
 LOG = "traffic.sqlite"
 
 
@@ -40,8 +44,8 @@ def main(folder: Path) -> None:
     models = FakeModels(engine)
     desk, health = Desk(models, recorder, metrics), Health(models, recorder, ring.fault)
     rate, admission = Rate(1e6, 10**6), Admission(QUEUE, metrics)
-    app = build_app(desk, {}, ring, LIMITS, rate=rate, admission=admission, health=health, body_seconds=BODY_SECONDS)
-    server = uvicorn.Server(server_config(app, connections=CONNECTIONS, header_seconds=HEADER_SECONDS))
+    app = build_app(desk, {"/large": _large}, ring, LIMITS, rate=rate, admission=admission, health=health, body_seconds=BODY_SECONDS)
+    server = uvicorn.Server(server_config(app, connections=CONNECTIONS, header_seconds=HEADER_SECONDS, stall_seconds=STALL_SECONDS))
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
         threading.Thread(target=_end_with_input, args=(server,), daemon=True).start()
         recorder.start()
@@ -50,6 +54,10 @@ def main(folder: Path) -> None:
     asyncio.run(desk.close())
     recorder.close()
     engine.close()
+
+
+async def _large(scope: Scope, receive: Receive, send: Send) -> None:
+    await reply(send, 200, bytes(LARGE))
 
 
 def _end_with_input(server: uvicorn.Server) -> None:
