@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from tests.personal_factories import planted
-from tests.serving.raw_client import PATIENCE, Got, answers, chunked, connect, post, send, talk
+from tests.serving.raw_client import PATIENCE, Got, answers, chunked, complete, connect, post, send, talk
 from tests.serving.served import CONNECTIONS, LIMITS, QUEUE
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +83,16 @@ def test_a_body_of_200_megabytes_is_refused_before_it_is_sent(server: Served) ->
     got = send(server.port, itertools.chain([head], itertools.repeat(MEGABYTE, 200)))
     refused(got, 413)
     assert got.sent < 100 * 2**20
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer no"}, {"Content_Type": "text/plain"}])
+def test_a_client_that_sends_all_before_it_reads_gets_to_read_why(server: Served, headers: dict[str, str]) -> None:
+    with connect(server.port) as opened:
+        opened.sendall(post(b" " * 3_000_000, **headers))  # a reset would end this, or leave nothing to read
+        got = b""
+        while piece := opened.recv(65536):
+            got += piece
+    assert complete(got)[0][0] in (413, 415)
 
 
 def test_an_endless_chunked_body_is_refused_at_the_bound(server: Served) -> None:
