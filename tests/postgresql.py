@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -61,7 +61,9 @@ class Server:
     def start(self) -> None:
         """Start and wait until it answers; after a kill its orphans may hold on for a moment, so it is tried again."""
         end = time.monotonic() + PATIENCE
-        command = [self.programs / "postgres", "-D", "data", "-k", str(self.folder), "-c", "listen_addresses="]
+        # Nothing here cuts the power, so nothing needs to reach the disk; a kill leaves the page cache alone.
+        settings = ("listen_addresses=", "fsync=off")
+        command = [self.programs / "postgres", "-D", "data", "-k", str(self.folder), *(word for each in settings for word in ("-c", each))]
         while time.monotonic() < end:
             with (self.folder / "log").open("ab") as log:
                 self.process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=_end_with_tests, **self._as)
@@ -76,21 +78,40 @@ class Server:
         return subprocess.run(command, timeout=PATIENCE, **self._as).returncode == 0
 
     def stop(self) -> None:
-        """Stop it at once but in order, clients or not."""
-        self._end(signal.SIGINT)
+        """Stop it at once, clients or not."""
+        self._end(signal.SIGQUIT)
 
     def kill(self) -> None:
         """Kill the server and every process of it, as a power cut would."""
         self._end(signal.SIGKILL)
 
-    def _end(self, by: signal.Signals) -> None:
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Have it neither answer nor break off, as behind a network that has gone silent."""
+        everybody = [*self._children(), self._pid()]
+        for process in reversed(everybody):
+            os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in everybody:
+                os.kill(process, signal.SIGCONT)
+
+    def _pid(self) -> int:
         assert self.process is not None
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        self.process.send_signal(by)
+        return self.process.pid
+
+    def _children(self) -> list[int]:
+        return [int(child) for child in Path(f"/proc/{self._pid()}/task/{self._pid()}/children").read_text().split()]
+
+    def _end(self, by: signal.Signals) -> None:
+        children = self._children()
+        os.kill(self._pid(), by)
         if by == signal.SIGKILL:
             for child in children:
                 with suppress(ProcessLookupError):
-                    os.kill(int(child), by)
+                    os.kill(child, by)
+        assert self.process is not None
         self.process.wait(PATIENCE)
 
 

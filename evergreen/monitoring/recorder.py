@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import BoundedSemaphore, Event, Lock, Thread
 from typing import Literal, TypeVar
 
 from evergreen.monitoring import database, request_log, retention
@@ -36,8 +36,12 @@ BATCH = 500  # rows of one transaction; that many waiting rows also wake the thr
 LONGEST_WAIT = 2.0  # seconds between two tries while the database is away
 SPELL_SECONDS = 1.0  # of emptying the journal, after which what came meanwhile is synced first
 ADOPTION_SECONDS = 5.0
+FIRST_RETENTION_SECONDS = 60.0  # after the start, which has other things to do
 RETENTION_SECONDS = 600.0
+RETENTION_GRACE = 30.0  # seconds that deleting may take before the database counts as hanging
 FIRST_TRY_SECONDS = 4.0  # how long a question waits for the first try at the database
+ANSWER_SECONDS = 3.0  # that a question waits for its answer
+ASKERS = 4  # questions at a time; the pool of connections holds more, so that one is left for the rows
 HANGING_SECONDS = 5.0  # of one statement, after which the database counts as away
 BUFFER_BYTES = 16 * 2**20  # of rows held in memory while the disk takes none
 REMEMBERED = 500_000  # ids of rows on their way, at most
@@ -77,8 +81,10 @@ class Recorder:
         self._error: str | None = None
         self._disk_error: str | None = None
         self._asked_at: float | None = None  # since when the thread waits for the database
+        self._askers = BoundedSemaphore(ASKERS)
         self._wake, self._tried, self._closing = Event(), Event(), Event()
-        self._next_adoption = self._next_retention = self._next_look = 0.0
+        self._next_adoption = self._next_look = 0.0
+        self._next_retention = time.monotonic() + FIRST_RETENTION_SECONDS
         self._thread = Thread(target=self._run, name="request log", daemon=True)
 
     def start(self) -> None:
@@ -193,16 +199,25 @@ class Recorder:
         return self._up and (since is None or time.monotonic() - since < HANGING_SECONDS)
 
     def _ask(self, question: Callable[[], Found]) -> Found | None:
-        """Return the database's answer, or None where it is away."""
+        """Return the database's answer, or None where it is away or takes too long: a driver may wait for ever for one that hangs."""
         if self._thread.is_alive():
             self._tried.wait(FIRST_TRY_SECONDS)
-        if not self._is_up():
+        if not self._is_up() or not self._askers.acquire(timeout=ANSWER_SECONDS):
             return None
-        try:
-            return question()
-        except Exception as fault:
-            self._note(fault)
-            return None
+        answer: list[Found] = []
+
+        def ask() -> None:
+            try:
+                answer.append(question())
+            except Exception as fault:
+                self._note(fault)
+            finally:
+                self._askers.release()
+
+        asker = Thread(target=ask, name="request log, a question", daemon=True)
+        asker.start()
+        asker.join(ANSWER_SECONDS)
+        return answer[0] if answer else None
 
     def _note(self, fault: Exception) -> None:
         words = database.described(fault)
@@ -277,7 +292,7 @@ class Recorder:
             if not self._journal.pending:
                 self._forgetful = False
         if not more and time.monotonic() >= self._next_retention and not self._closing.is_set():
-            self._asked_at = None  # deleting may take its time
+            self._asked_at = time.monotonic() + RETENTION_GRACE
             finished = retention.retire(self._engine, self._limits, now=time.time())
             self._next_retention = time.monotonic() + (RETENTION_SECONDS if finished else PERIOD)
         return more

@@ -1,6 +1,7 @@
 """The request log in its database: tables, connection, writing and reading; SQLite or PostgreSQL by the URL, the same code.
 
-Knows nothing of journals, threads or Parquet. No statement's values ever reach an exception's words.
+Knows nothing of journals, threads or Parquet. Errors are the driver's, whose words may quote a row: show them through
+`database.described` alone.
 """
 
 import math

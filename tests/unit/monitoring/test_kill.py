@@ -12,9 +12,11 @@ import pytest
 from sqlalchemy import select
 
 from evergreen.monitoring import database
+from evergreen.monitoring import journal as journal_module
+from evergreen.monitoring import recorder as recorder_module
 from evergreen.monitoring.request_log import answers
 from evergreen.processes import die_with_parent
-from tests.log_factories import PATIENCE, answered, recorder, sqlite, wait_until
+from tests.log_factories import PATIENCE, answered, labelled, recorder, sqlite, wait_until
 from tests.postgresql import Server
 
 ROOT = Path(__file__).parents[3]
@@ -120,6 +122,27 @@ def test_rows_reach_a_postgresql_that_was_stopped_all_along(postgresql: Server, 
     assert sorted(emptied_into(url, tmp_path)) == sorted(row.request_id for row in rows)
 
 
+def test_a_postgresql_that_hangs_makes_nobody_wait_for_long(postgresql: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder_module, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(recorder_module, "HANGING_SECONDS", 1.0)
+    log = recorder(tmp_path, postgresql.fresh())
+    log.start()
+    first = answered("before")
+    log.answered([first])
+    wait_until(lambda: log.state().recorded == 1, "the first row is in the database")
+    with postgresql.hanging():
+        rows = [answered(f"{number}") for number in range(50)]
+        for row in rows:
+            log.answered([row])
+        assert log.knows(first.request_id) is None
+        assert log.labelled(labelled(first.request_id)) == "recorded"
+        wait_until(lambda: not log.state().database_up, "it counts as away")
+        assert log.state().pending == 51
+    wait_until(lambda: log.state().pending == 0, "the rows are in the database")
+    wait_until(lambda: log.knows(first.request_id), "questions are answered again")
+    log.close()
+
+
 @contextmanager
 def small_disk(folder: Path, kilobytes: int) -> Iterator[Path]:
     folder.mkdir()
@@ -169,15 +192,12 @@ def test_memory_stays_bounded_while_neither_disk_nor_database_takes_anything(tmp
     def failing(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    from evergreen.monitoring import journal
-    from evergreen.monitoring.recorder import BUFFER_BYTES
-
-    monkeypatch.setattr(journal.os, "write", failing)
+    monkeypatch.setattr(journal_module.os, "write", failing)
     log = recorder(tmp_path)  # not started: nothing is brought anywhere
     row = answered("x" * 100_000)
     for _ in range(400):
         log.answered([row])
     state = log.state()
-    assert state.buffered_bytes <= BUFFER_BYTES
+    assert state.buffered_bytes <= recorder_module.BUFFER_BYTES
     assert state.pending + state.dropped == 400
     assert state.dropped > 200

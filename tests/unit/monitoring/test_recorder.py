@@ -1,6 +1,7 @@
 """Nothing that was recorded is lost, and whoever records never waits or fails."""
 
 import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -249,3 +250,23 @@ def test_neither_texts_nor_passwords_reach_the_log(
     everything = caplog.text + str(log.state()) + repr(log.state())
     assert "hunter2" not in everything
     assert "planted" not in everything
+
+
+def test_old_rows_go_by_themselves(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_RETENTION_SECONDS", 0.0)
+    log = recorder(tmp_path, url, keep_days=1)
+    log.start()
+    log.answered([answered("old", time=1e9), answered("new")])
+    wait_until(lambda: log.state().recorded == 2 and stored(url, answers.c.text) == ["new"], "the old row is gone")
+    log.close()
+
+
+def test_rows_of_many_threads_are_all_kept(log: Recorder, url: str) -> None:
+    rows = [[answered(f"{thread} {number}") for number in range(100)] for thread in range(8)]
+    threads = [threading.Thread(target=lambda mine=mine: [log.answered([row]) for row in mine]) for mine in rows]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    log.close()
+    assert sorted(stored(url, answers.c.text)) == sorted(row.text for mine in rows for row in mine)
