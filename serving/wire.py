@@ -20,6 +20,7 @@ from serving.backend import About, Judged
 PROTOCOL = 1
 LONGEST = 64 * 2**20  # bytes of a frame, at most: several times the largest request that any sensible limits allow
 _LENGTH = struct.Struct(">I")
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # `json.dumps` would make an encoder for each message
 
 
 class WireError(RuntimeError):
@@ -28,7 +29,7 @@ class WireError(RuntimeError):
 
 def frame(content: dict[str, Any], longest: int = LONGEST) -> bytes:
     """Return a message as bytes; raises WireError when it would be too long to be taken."""
-    body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    body = _encode(content).encode("utf-8", "surrogatepass")
     if len(body) > longest:
         raise WireError(f"a message of {len(body):,} bytes; {longest:,} are allowed")
     return _LENGTH.pack(len(body)) + body
