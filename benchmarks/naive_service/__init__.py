@@ -1,0 +1,1 @@
+"""The service that most people would write first."""
