@@ -16,24 +16,25 @@ from serving.facts import Facts, facts_of, told
 from serving.front_page import front_page
 from serving.openapi import openapi
 from serving.reference import reference
-from serving.refusals import Refusal
+from serving.refusals import Refusal, encode
 
 FILES = Path(__file__).parent / "pages"
 NOBODY = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 OWN = {"Content-Security-Policy": f"default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; {NOBODY}"}
 # The dossier is one file: its style stands in it, and its icons and pictures too. It has no script.
 ALONE = {"Content-Security-Policy": f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; {NOBODY}"}
+ORIGIN = "http://where-the-caller-reached-us"
 KINDS = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 
 
 def pages(models: Models) -> dict[str, ASGIApp]:
     """Return the routes by path; each takes GET."""
     live: dict[str, Callable[[Facts, Request], Response]] = {
-        "/": lambda facts, request: HTMLResponse(front_page(facts), headers=OWN),
+        "/": lambda facts, request: HTMLResponse(_front(facts), headers=OWN),
         "/card": lambda facts, request: HTMLResponse(facts.dossier, headers=ALONE),
-        "/docs": lambda facts, request: HTMLResponse(reference(openapi(facts), origin=_origin(request)), headers=OWN),
+        "/docs": lambda facts, request: HTMLResponse(_reference(facts).replace(ORIGIN, _origin(request)), headers=OWN),
         "/model": lambda facts, request: JSONResponse(told(facts)),
-        "/openapi.json": lambda facts, request: JSONResponse(openapi(facts)),
+        "/openapi.json": lambda facts, request: Response(_openapi(facts), media_type="application/json"),
     }
     return {path: _Live(models, show) for path, show in live.items()} | {f"/{name}": _file(name) for name in ("page.css", "page.js")}
 
@@ -52,6 +53,22 @@ class _Live:
                 503, "no model can answer just now; come back in 1 s", reason="not ready", headers=[(b"retry-after", b"1")]
             ) from None
         await self.show(facts, Request(scope))(scope, receive, send)
+
+
+# Made once for each version: they take tens of milliseconds, in which nobody else would be answered.
+@lru_cache(maxsize=4)
+def _front(facts: Facts) -> str:
+    return front_page(facts)
+
+
+@lru_cache(maxsize=4)
+def _openapi(facts: Facts) -> bytes:
+    return encode(openapi(facts))
+
+
+@lru_cache(maxsize=4)
+def _reference(facts: Facts) -> str:
+    return reference(openapi(facts), origin=ORIGIN)
 
 
 def _file(name: str) -> ASGIApp:

@@ -13,9 +13,9 @@ from serving.backend import About, Model
 from serving.settings import DOSSIER, GOLDEN, METRICS, PROVENANCE, SETTINGS, Settings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Facts:
-    """Settings, golden examples, figures and origin of a version; `dossier` is a page in HTML."""
+    """Settings, golden examples, figures and origin of a version; `dossier` is a page in HTML. The same object while it is live."""
 
     about: About
     settings: Settings

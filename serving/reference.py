@@ -48,7 +48,8 @@ KEYS = (
 )
 FAULTS = (
     "Every answer that is not a success has the same shape: `error` in words, and `detail` with the place of each fault. "
-    "What you sent is never repeated."
+    "What you sent is never repeated. Beside what stands at each route, an unknown path is answered with 404, another method with 405, "
+    "headers that are too large with 431, and what is no HTTP with 400."
 )
 
 

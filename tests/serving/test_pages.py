@@ -98,3 +98,13 @@ def test_a_foreign_host_name_does_not_get_into_a_page(bento: Path, tmp_path: Pat
     assert caller.get("/docs").text.count("curl http://127.0.0.1:3000/") == 3
     odd = caller.get("/docs", headers={"host": "x'$(id)"})
     assert "$(id)" not in odd.text
+
+
+def test_a_page_is_made_once_for_a_version_and_not_for_every_caller(
+    made: Service, caller: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [path for path in ROUTES for _ in range(3)]
+    first = {path: caller.get(path).text for path in ROUTES}
+    for name in ("openapi", "reference", "front_page"):
+        monkeypatch.setattr(f"serving.about.{name}", None)  # calling it would fail
+    assert [caller.get(path).text for path in asked] == [first[path] for path in asked]
