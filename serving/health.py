@@ -1,5 +1,6 @@
 """Is the service alive, and can it answer? /livez and /readyz, for anyone, before anything that could keep them waiting."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serving.backend import Models, NotReady
 from serving.ports import Recorder
 from serving.refusals import encode, reply
+
+log = logging.getLogger("evergreen.serving")
 
 LIVE, READY = "/livez", "/readyz"
 
@@ -21,6 +24,7 @@ class Health:
     def __init__(self, models: Models, recorder: Recorder, fault: Callable[[], str | None] = lambda: None) -> None:
         self.models, self.recorder, self.fault = models, recorder, fault
         self.draining = False
+        self._fault: str | None = None
 
     def before(self, app: ASGIApp) -> ASGIApp:
         """Return the app with health answered before it."""
@@ -36,14 +40,25 @@ class Health:
     def readiness(self) -> tuple[int, dict[str, Any]]:
         """Return 200 when a champion can answer, else 503; and what is wrong beside that."""
         try:
-            version = self.models.champion.about.version
+            champion = self.models.champion
+            version = champion.about.version
         except NotReady:
             return 503, {"status": "starting"}
         if self.draining:
             return 503, {"status": "draining", "model_version": version}
-        if fault := self.fault():
-            return 503, {"status": "closed", "model_version": version, "degraded": [fault]}
+        if self._closed():
+            return 503, {"status": "closed", "model_version": version, "degraded": ["the API keys cannot be read"]}
+        if getattr(champion, "connected", 1) == 0:  # a model in other processes, all of which are gone for now
+            return 503, {"status": "waiting", "model_version": version, "degraded": ["the model's processes are being started again"]}
         return 200, {"status": "ready", "model_version": version, "degraded": self._degraded()}
+
+    def _closed(self) -> bool:
+        """Return whether nobody can be let in; what is wrong is for the log, because it names a file and anybody may ask."""
+        fault, before = self.fault(), self._fault
+        self._fault = fault
+        if fault and fault != before:
+            log.error("nobody is let in: %s", fault)
+        return fault is not None
 
     def _degraded(self) -> list[str]:
         state = self.recorder.state()

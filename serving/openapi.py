@@ -39,7 +39,7 @@ POSTING = (400, 401, 403, 408, 413, 415, 429, 500, 503, 504)
 class Readiness(BaseModel):
     """Whether requests should come here, and what is wrong beside that."""
 
-    status: str = Field(description="ready, starting, draining or closed")
+    status: str = Field(description="ready, starting, waiting, draining or closed")
     model_version: str | None = Field(default=None, description="of the version that answers")
     degraded: list[str] = Field(default=[], description="what is wrong although the service answers")
 

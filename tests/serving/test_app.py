@@ -118,6 +118,12 @@ def test_the_service_is_ready_while_a_champion_can_answer(made: Service, caller:
     assert caller.post("/predict", json={"text": "card"}).headers["retry-after"] == "1"
 
 
+def test_a_champion_whose_processes_are_all_gone_is_not_ready(made: Service, caller: TestClient) -> None:
+    for connected, status in ((1, 200), (0, 503), (1, 200)):
+        made.models.champion_model.connected = connected
+        assert caller.get("/readyz").status_code == status
+
+
 def test_a_lost_database_or_lost_rows_are_told_and_the_service_stays_ready(made: Service, caller: TestClient) -> None:
     made.recorder.fares.database_up, made.recorder.fares.dropped, made.recorder.fares.pending = False, 3, 7
     told = caller.get("/readyz")

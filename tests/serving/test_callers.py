@@ -80,12 +80,13 @@ def test_health_needs_no_key(path: Path) -> None:
     assert [ask(path, "GET", route, client="10.0.0.7").status_code for route in ("/livez", "/readyz", "/metrics")] == [200, 200, 401]
 
 
-def test_damaged_keys_let_nobody_in_and_health_says_so(path: Path) -> None:
+def test_damaged_keys_let_nobody_in_and_health_says_so(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path.write_text("{")
     path.chmod(0o600)
     assert ask(path).status_code == 503
     ready = ask(path, "GET", "/readyz")
     assert (ready.status_code, ready.json()["status"]) == (503, "closed")
+    assert str(path) not in ready.text and str(path) in caplog.text  # anybody may ask; the operator needs the name of the file
     assert ask(path, "GET", "/livez").status_code == 200
 
 
