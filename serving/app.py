@@ -46,7 +46,7 @@ def build_app(
     Outermost first: last resort and headers, refusals, health, known routes, who asks, how fast, then the route itself.
     """
     memory = Memory(max(BODIES, 2 * limits.max_bytes))
-    asked = _Posted(request_model(limits), limits.max_bytes, memory, limits.timeout, body_seconds, parts=_parts(limits))
+    asked = _Posted(request_model(limits), limits.max_bytes, memory, limits.timeout, body_seconds, parts=parts_of(limits))
     told = _Posted(Feedback, FEEDBACK_BYTES, memory, limits.timeout, body_seconds, parts=64)
 
     async def answer(request: Body, key_id: str) -> BaseModel:
@@ -146,6 +146,6 @@ def _length(body: bytes) -> tuple[bytes, bytes]:
     return b"content-length", str(len(body)).encode()
 
 
-def _parts(limits: Limits) -> int:
+def parts_of(limits: Limits) -> int:
     """Return the parts of JSON that the largest request has, and as many again for one that is a little wrong."""
     return 2 * (2 * limits.max_texts + 4 * MAX_GROUPS + 16)

@@ -1,11 +1,15 @@
 """What holds when there is too much of everything: texts, bytes, time."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from serving.app import DEPTH, parts_of
 from serving.json_bounds import TooMuch, check
 from serving.pressure import Admission, Memory, deadline
 from serving.rate import Rate
@@ -207,3 +211,19 @@ def test_structure_is_counted_without_being_built(body: bytes, passes: bool) -> 
     else:
         with pytest.raises(TooMuch):
             check(body, parts=20, depth=3)
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('"\\,:{}[] \n'), min_size=1, max_size=30)
+NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,5}", fullmatch=True)
+
+
+@settings(deadline=None, database=None, derandomize=True)
+@given(
+    texts=st.lists(TEXTS, min_size=1, max_size=4),
+    groups=st.dictionaries(NAMES, TEXTS, max_size=16),
+    ascii=st.booleans(),
+    indent=st.booleans(),
+)
+def test_no_request_within_the_limits_is_too_much(texts: list[str], groups: dict[str, str], ascii: bool, indent: bool) -> None:
+    written = json.dumps({"texts": texts, "groups": groups}, ensure_ascii=ascii, indent=2 if indent else None)
+    check(written.encode(), parts=parts_of(LIMITS), depth=DEPTH)
