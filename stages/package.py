@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 from evergreen.config import Params
 from evergreen.data.records import read_table
+from evergreen.data.text import clean_text
 from evergreen.errors import EvidenceError
 from evergreen.model.inference import ARTIFACT, Classifier
 from evergreen.release.bento import Contents, build_bento
@@ -31,6 +32,7 @@ def package(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) -
         predictions,
         precision=read_report(inputs.artifact / ARTIFACT)["precision"],
         max_characters=params.package.max_characters,
+        clean=lambda text: clean_text(text, unicode_form=params.clean.unicode_form, masked=params.clean.mask)[0],
     )
     contents = Contents(
         name=params.document.name,

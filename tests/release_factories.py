@@ -83,7 +83,7 @@ def contents(folder: Path, labels: Sequence[str] = LABELS, *, threshold: float =
     (folder / "metrics.json").write_text(json.dumps(reports["evaluation"]["metrics"]), encoding="utf-8")
     (folder / "provenance.json").write_text(json.dumps(dossier_factories.origin(reports, calibration)), encoding="utf-8")
     names = ("artifact", "calibration.json", "MODEL_CARD.md", "dossier.html", "metrics.json", "provenance.json")
-    asked = golden(predictions(classifier), precision="fp32", max_characters=told["limits"]["max_characters"])
+    asked = golden(predictions(classifier), precision="fp32", max_characters=told["limits"]["max_characters"], clean=str)
     return Contents(
         name=told["name"],
         version=classifier.version,

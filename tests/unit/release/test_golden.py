@@ -1,5 +1,7 @@
 """Golden examples are chosen from what the model said when it was judged."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,8 +25,8 @@ def probabilities(labels: tuple[str, ...], label: str, confidence: float) -> np.
     return row
 
 
-def chosen(table: pd.DataFrame, *, precision: str = "fp32", most: int = 100) -> list[str]:
-    return [example["text"] for example in golden(table, precision=precision, max_characters=most)["examples"]]
+def chosen(table: pd.DataFrame, *, precision: str = "fp32", most: int = 100, clean: Callable[[str], str] = str) -> list[str]:
+    return [example["text"] for example in golden(table, precision=precision, max_characters=most, clean=clean)["examples"]]
 
 
 def test_each_label_has_an_example_and_sure_ones_alternate_with_unsure_ones() -> None:
@@ -40,7 +42,7 @@ def test_more_labels_than_examples_are_spread_evenly() -> None:
 
 def test_numbers_stand_as_recorded_to_the_last_bit() -> None:
     table = said([("one", "a", 0.1 + 0.7)])
-    (example,) = golden(table, precision="fp32", max_characters=10)["examples"]
+    (example,) = golden(table, precision="fp32", max_characters=10, clean=str)["examples"]
     assert example == {"text": "one", "label": "a", "probabilities": table["probabilities"][0].tolist()}
 
 
@@ -61,3 +63,10 @@ def test_a_text_too_long_to_be_asked_is_no_example() -> None:
     assert chosen(table, most=10) == ["short"]
     with pytest.raises(EvidenceError, match=r"raise package\.max_characters"):
         chosen(table, most=3)
+
+
+def test_a_text_that_cleaning_would_change_once_more_is_no_example() -> None:
+    table = said([("changes", "a", 0.9), ("stays", "a", 0.8)])
+    assert chosen(table, clean=lambda text: text.replace("changes", "changed")) == ["stays"]
+    with pytest.raises(EvidenceError, match="would change by being cleaned again"):
+        chosen(table, clean=str.upper)
