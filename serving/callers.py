@@ -90,6 +90,9 @@ def is_local(scope: Scope) -> bool:
     headers = scope["headers"]
     if any(name in PROXIED for name, _ in headers):
         return False
+    # nginx as it comes says nothing of whom it asks for, and names the upstream as Host; but it speaks HTTP/1.0 to it.
+    if scope.get("http_version") == "1.0":
+        return False
     hosts = [value.decode("latin-1").lower() for name, value in headers if name == b"host"]
     # A page of another site can point its own name at 127.0.0.1, but it cannot change the Host that a browser sends.
     if any(_without_port(host) not in LOCAL_NAMES for host in hosts):

@@ -7,6 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from evergreen.access import KeyFile
+from serving.callers import is_local
 from tests.serving_factories import service
 
 
@@ -47,6 +48,17 @@ def test_without_keys_nobody_else_is_answered(path: Path, odd: dict[str, str]) -
     assert refused.status_code == 403
     assert "own machine" in refused.json()["error"]
     assert ask(path, "GET", "/livez", **odd).status_code == 200
+
+
+@pytest.mark.parametrize(("version", "local"), [("1.1", True), ("1.0", False)])
+def test_a_proxy_that_says_nothing_of_itself_is_known_by_its_old_http(version: str, local: bool) -> None:
+    scope = {
+        "http_version": version,
+        "headers": [(b"host", b"127.0.0.1:3000")],
+        "client": ("127.0.0.1", 50_000),
+        "server": ("127.0.0.1", 3000),
+    }
+    assert is_local(scope) is local
 
 
 def test_with_keys_even_the_machine_itself_needs_one(path: Path) -> None:
