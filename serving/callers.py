@@ -6,6 +6,7 @@ Knows API keys through evergreen.access alone; keeps no secret and logs none.
 import base64
 import binascii
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -107,9 +108,13 @@ def _without_port(host: str) -> str:
 
 def _loopback(address: tuple[str, int | None] | None) -> bool:
     """Return whether an address is of this machine; a Unix socket has none, or one without a port."""
-    if address is None or address[1] is None or not address[0]:
-        return True
+    return address is None or address[1] is None or not address[0] or is_loopback(address[0])
+
+
+@lru_cache(maxsize=1024)
+def is_loopback(host: str) -> bool:
+    """Return whether an address is of this machine itself."""
     try:
-        return ip_address(address[0]).is_loopback
+        return ip_address(host).is_loopback
     except ValueError:
         return False

@@ -5,7 +5,6 @@ their headers are read. Knows nothing of routes, but that health must be answere
 """
 
 import asyncio
-from ipaddress import ip_address
 from typing import Any, ClassVar
 
 import httptools
@@ -13,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from serving.callers import is_loopback
 from serving.exchange import refusal
 from serving.health import LIVE, READY
 from serving.last_resort import ALWAYS, UNLESS_SET
@@ -60,7 +60,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         beyond = len(self.connections) - self.most_connections
         self._health_alone = beyond > 0
-        if beyond > RESERVE * (2 if _is_loopback(self.client) else 1):
+        if beyond > RESERVE * (2 if self.client is None or is_loopback(self.client[0]) else 1):
             self._refuse(Breach(429, "too many open connections; come back in 1 s"))
         else:
             self._wait_for_headers()
@@ -260,10 +260,3 @@ def server_config(
         "log_config": None,
     }
     return uvicorn.Config(app, **settings | more)
-
-
-def _is_loopback(client: tuple[str, int] | None) -> bool:
-    try:
-        return client is None or ip_address(client[0]).is_loopback
-    except ValueError:
-        return False
