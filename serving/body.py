@@ -35,6 +35,7 @@ def _is_json(kind: bytes) -> bool:
 async def whole_body(scope: Scope, receive: Receive, *, most: int, memory: Memory, seconds: float = BODY_SECONDS) -> AsyncIterator[bytes]:
     """Give the whole body, or refuse it as soon as it is too large (413) or too slow (408). Its memory is held meanwhile."""
     _check_length(scope, most)
+    who = scope["caller"].key_id if "caller" in scope else ""
     body = bytearray()
     try:
         try:
@@ -46,7 +47,7 @@ async def whole_body(scope: Scope, receive: Receive, *, most: int, memory: Memor
                     chunk = message.get("body", b"")
                     if len(body) + len(chunk) > most:
                         raise too_large(most)
-                    memory.hold(len(chunk))
+                    memory.hold(len(chunk), who)
                     body += chunk
                     if not message.get("more_body", False):
                         break
@@ -56,7 +57,7 @@ async def whole_body(scope: Scope, receive: Receive, *, most: int, memory: Memor
             raise Refusal(408, f"the body did not arrive within {seconds:g} s", reason="slow body", close=True) from None
         yield bytes(body)
     finally:
-        memory.free(len(body))
+        memory.free(len(body), who)
 
 
 def _check_length(scope: Scope, most: int) -> None:

@@ -65,22 +65,28 @@ class Admission:
 
 
 class Memory:
-    """At most `limit` bytes of bodies are held at once, of all requests together."""
+    """At most `limit` bytes of bodies are held at once, of all requests together; one caller's take no more than half of it."""
 
     def __init__(self, limit: int) -> None:
         self.limit, self.held = limit, 0
+        self._of: dict[str, int] = {}  # key id -> bytes; only of those who hold any
 
-    def hold(self, size: int) -> None:
-        """Hold so many bytes more, or refuse them."""
-        if self.held + size > self.limit:
+    def hold(self, size: int, who: str = "") -> None:
+        """Hold so many bytes more for a caller, or refuse them."""
+        own = self._of.get(who, 0) + size
+        if self.held + size > self.limit or own > self.limit // 2:
             raise Refusal(
                 429, "too much is being sent at once; come back in 1 s", reason="memory", headers=[(b"retry-after", b"1")], close=True
             )
         self.held += size
+        self._of[who] = own
 
-    def free(self, size: int) -> None:
-        """Give bytes back."""
+    def free(self, size: int, who: str = "") -> None:
+        """Give a caller's bytes back."""
         self.held -= size
+        self._of[who] = self._of.get(who, 0) - size
+        if self._of[who] <= 0:
+            del self._of[who]
 
 
 @asynccontextmanager

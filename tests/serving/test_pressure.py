@@ -126,11 +126,22 @@ def test_retry_after_follows_the_pace_of_the_last_seconds() -> None:
 
 def test_all_bodies_together_stay_within_the_memory() -> None:
     memory = Memory(10)
-    memory.hold(6)
+    memory.hold(5, "a")
+    memory.hold(2, "b")
     with pytest.raises(Refusal):
-        memory.hold(5)
-    memory.free(6)
-    memory.hold(10)
+        memory.hold(4, "c")
+    memory.free(5, "a")
+    memory.hold(4, "c")
+
+
+def test_one_caller_cannot_take_the_memory_of_all_others() -> None:
+    memory = Memory(10)
+    memory.hold(5, "a")
+    with pytest.raises(Refusal):
+        memory.hold(1, "a")
+    memory.hold(5, "b")
+    memory.free(5, "a")
+    memory.hold(5, "a")
 
 
 def test_a_timeout_of_the_work_itself_is_not_taken_for_the_deadline() -> None:
