@@ -20,7 +20,7 @@ run: $(SETUP)  ## set up, then turn the raw messages into a gated, documented, p
 
 serve: $(SETUP)  ## answer requests on http://127.0.0.1:3000 with the packaged model (PORT=3000)
 	@test -f build/bento/bento.yaml || { echo "There is no packaged model yet; run \`make run\` first."; exit 1; }
-	@BENTOML_HOME="$(CURDIR)/.evergreen/bentoml" bentoml serve "$(CURDIR)/build/bento" --host 127.0.0.1 --port $(PORT)
+	@evergreen serve build/bento --port $(PORT)
 
 test: $(SETUP)  ## set up, then run the tests
 	@python -m pytest

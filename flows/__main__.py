@@ -1,4 +1,4 @@
-"""The command line: `evergreen init`, `evergreen train`, `evergreen summary`, `evergreen keys`."""
+"""The command line: `evergreen init`, `train`, `summary`, and the commands of the running service."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from evergreen.errors import EvergreenError
-from flows import compare, keys, signing, traffic
+from flows import compare, keys, service, signing, traffic
 
 PLAIN_WIDTH = 110
 OWN = {"evergreen", "flows"}
@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(run=_train)
     summary = commands.add_parser("summary", help="show the present model's metrics and verdict")
     summary.set_defaults(run=_summary)
+    service.add_commands(commands)
     keys.add_commands(commands)
     signing.add_commands(commands)
     compare.add_commands(commands)

@@ -1,70 +1,61 @@
-"""The service inside a Bento: POST /predict, and what the service tells about itself.
+"""BentoML's entry: the service and its model in one process, as `bentoml serve` and a container run it.
 
-To be imported inside a Bento alone (or the folder that one is built from): BentoML wants limits and timeout when the class is
-defined, so they are read from the Bento's `service.json` at import. Everything worth a test without a server lies beside it.
+To be imported inside a Bento alone (or the folder that one is built from): BentoML wants name and timeout when the class is
+defined, so they are read from the Bento's `service.json` at import. Every request is answered by our application before
+BentoML's own routes and parsers see it; BentoML brings the process, the server and the image.
 """
 
-from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 
 import bentoml
-from starlette.responses import JSONResponse, PlainTextResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.about import pages
-from serving.backend import About
-from serving.exchange import Answer, refusal, request_model
-from serving.guard import Guard
-from serving.router import Router, UnusableText
+from serving.alone import Alone
+from serving.compose import Service as Composed
 from serving.settings import SETTINGS, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 KNOWN = Settings.load(ROOT / SETTINGS)
-PredictRequest = request_model(KNOWN.limits)
+# Our own deadline comes first, with words of its own; BentoML's stands behind it.
+SPARE_SECONDS = 10
 
 
-@cache
-def router() -> Router:
-    """Return the model, loaded once in a process; building the Bento imports this module and needs none."""
-    return Router.load(ROOT, KNOWN)
+class Answers:
+    """ASGI middleware that answers every request itself."""
+
+    service: Composed | None = None  # set once the model is loaded: BentoML builds its middleware before
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; anything else (the server's own messages) is BentoML's."""
+        if scope["type"] == "http" and self.service is not None:
+            await self.service(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
 
 
-class Alone:
-    """The one model there is."""
-
-    challenger = None
-
-    @property
-    def champion(self) -> SimpleNamespace:
-        """What the pages ask of it."""
-        known = router().classifier
-        return SimpleNamespace(root=ROOT, about=About(known.version, known.labels, known.calibration.threshold))
-
-
-PAGES = pages(Alone())  # type: ignore[arg-type]
-
-
-async def page(scope: Scope, receive: Receive, send: Send) -> None:
-    """Show a page, or say that there is none."""
-    await PAGES.get(scope["path"], PlainTextResponse("there is nothing here", status_code=404))(scope, receive, send)
-
-
-@bentoml.service(name=KNOWN.name, workers=1, traffic={"timeout": KNOWN.limits.timeout})
-@bentoml.asgi_app(page, path="/")
+@bentoml.service(
+    name=KNOWN.name,
+    workers=1,
+    traffic={"timeout": KNOWN.limits.timeout + SPARE_SECONDS},
+    metrics={"enabled": False},
+    logging={"access": {"enabled": False}},
+)
 class Service:
     """Classifies texts, and says which ones a person should read."""
 
     def __init__(self) -> None:
-        self.router = router()
+        models = Alone.load(ROOT, KNOWN.serve)
+        self.composed = Composed(models, KNOWN.serve, KNOWN.limits)
+        self.composed.start()
+        Answers.service = self.composed
 
-    @bentoml.api(route="/predict")
-    def predict(self, request: PredictRequest, /) -> Answer:  # type: ignore[valid-type]
-        """Answer each text. Not `async`: BentoML then runs it in a thread, and the event loop stays free while the model works."""
-        try:
-            return self.router.answer(request.asked)
-        except UnusableText as fault:
-            return JSONResponse(refusal(str(fault)), status_code=400)  # type: ignore[return-value]
+    @bentoml.on_shutdown
+    async def close(self) -> None:
+        """Write what the request log still holds."""
+        await self.composed.close()
 
 
-Service.add_asgi_middleware(Guard, path="/predict", request=PredictRequest, max_bytes=KNOWN.limits.max_bytes)
+Service.add_asgi_middleware(Answers)

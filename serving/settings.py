@@ -3,6 +3,8 @@
 Knows nothing of BentoML. `evergreen.release.bento` writes the file when it builds the Bento.
 """
 
+import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -60,3 +62,18 @@ class Settings(Part):
     def load(cls, path: Path) -> Self:
         """Read service.json; raises pydantic's ValidationError when it holds anything else than the fields above."""
         return cls.model_validate_json(path.read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Processes that hold a model, and threads of each."""
+
+    workers: int
+    threads: int
+
+    @classmethod
+    def of(cls, serve: Serve) -> "Size":
+        """Return what the settings ask for, or what the cores of this machine suggest."""
+        cores = len(os.sched_getaffinity(0))
+        workers = serve.workers or max(1, cores // 8)
+        return cls(workers, serve.threads or max(1, cores // workers))

@@ -50,7 +50,7 @@ def _parse(url: str) -> URL:
         return parsed.set(drivername="sqlite")
     if kind in {"postgresql", "postgres"}:
         if find_spec("psycopg") is None:
-            raise LogError("a PostgreSQL request log needs psycopg: pip install -c constraints.txt '.[postgresql]'")
+            raise LogError("a PostgreSQL request log needs psycopg: pip install -c constraints.txt .")
         return parsed.set(drivername="postgresql+psycopg")
     raise LogError(f"serve.log.url of params.yaml names {kind!r}; the request log can be sqlite:///FILE or postgresql+psycopg://…")
 

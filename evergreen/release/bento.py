@@ -24,8 +24,9 @@ from evergreen.reports import write_report
 ENTRIES = ("serving.service", "serving.worker")
 PACKAGES = ("serving", "evergreen")
 # What the shipped modules import directly. BentoML adds a line for itself, with the version that builds.
-REQUIREMENTS = ("bentoml", "numpy", "onnxruntime", "pydantic", "pyyaml", "starlette", "tokenizers")
-DRIVERS = ("psycopg[binary]",)  # loaded by the URL of the request log, imported nowhere
+REQUIREMENTS = ("bentoml", "numpy", "onnxruntime", "prometheus_client", "pydantic", "pyyaml", "sqlalchemy", "starlette", "tokenizers")
+# What a URL of the request log calls for, by name: no module imports it.
+DRIVERS = ("psycopg[binary]",)
 QUIET = {"BENTOML_DO_NOT_TRACK": "True", "DO_NOT_TRACK": "1"}
 # BentoML stamps the hour of the build; a fixed one lets equal contents give equal bytes.
 CREATED = "1980-01-01T00:00:00+00:00"

@@ -1,0 +1,64 @@
+"""The service put together: models, request log, keys, limits and pages become one ASGI application.
+
+The same for both ways to run it: in a Bento (service.py) and behind the supervisor (front.py). Knows no server and no process.
+"""
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from evergreen.access import KeyRing
+from evergreen.config import Serve
+from evergreen.home import home, spool, traffic_url
+from evergreen.monitoring.recorder import Recorder
+from serving.about import pages
+from serving.app import build_app
+from serving.backend import Models
+from serving.desk import Desk
+from serving.health import Health
+from serving.metrics import Metrics
+from serving.pressure import Admission
+from serving.rate import Rate
+from serving.settings import Limits
+
+KEYS = "keys.json"
+SECONDS_TO_RECORD = 10.0  # that the request log may take at the end to empty its journal; what is left is replayed at the next start
+
+
+class Service:
+    """The application, to be started and closed. The limits of a request are the live version's: `adopt` them at each switch."""
+
+    def __init__(self, models: Models, serve: Serve, limits: Limits) -> None:
+        self.metrics = Metrics()
+        self.recorder = Recorder(
+            traffic_url(serve.log.url),
+            spool(),
+            keep_days=serve.log.keep_days,
+            keep_megabytes=serve.log.keep_megabytes,
+            spool_megabytes=serve.log.spool_megabytes,
+        )
+        self.metrics.watch(self.recorder, models)
+        self.desk = Desk(models, self.recorder, self.metrics, cache=serve.cache)
+        self.keys = KeyRing(home() / KEYS)
+        self.health = Health(models, self.recorder, self.keys.fault)
+        self._pages = pages(models)
+        self._rate = Rate(serve.texts_per_second, serve.burst)
+        self._admission = Admission(serve.queue, self.metrics)
+        self.adopt(limits)
+
+    def adopt(self, limits: Limits) -> None:
+        """Take requests under these limits from now on; counters, buckets and queues stay what they are."""
+        self._app: ASGIApp = build_app(
+            self.desk, self._pages, self.keys, limits, rate=self._rate, admission=self._admission, health=self.health
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request under the limits of its moment."""
+        await self._app(scope, receive, send)
+
+    def start(self) -> None:
+        """Open the request log. What an earlier process left on the journal goes to the database first."""
+        self.recorder.start()
+
+    async def close(self) -> None:
+        """Let the shadow finish and the request log write what it holds."""
+        await self.desk.close()
+        self.recorder.close(SECONDS_TO_RECORD)

@@ -1,0 +1,345 @@
+"""The parent of the service on one machine: owns the port, the pointer to the live version, and every process.
+
+    supervisor ── front       the API; answers on the port that the supervisor opened, so connections wait while it restarts
+               └─ workers     one group per version, on Unix sockets; started from the version's own code
+
+A version goes live in this order: admitted and verified, started, warmed, golden requests answered, pointer on disk, front
+switched, the one before kept warm. Whatever dies in between, pointer and front agree again after the restart, because the
+pointer is written first and the front takes its route from the pointer alone. Knows nothing of HTTP or of models.
+"""
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from evergreen.config import Serve
+from evergreen.errors import ReleaseError
+from evergreen.processes import die_with_parent
+from evergreen.release.live import Live, Place, Release, Trial, first
+from serving.children import Child, ChildError, Say, launch
+from serving.fleet import Route, Stop
+from serving.settings import Size
+
+SECONDS_TO_START = 60.0
+SECONDS_TO_SWITCH = 40.0
+# What a process of ours may know of this one's environment. Workers run a version's own code: passwords are none of its business.
+KNOWN_TO_WORKERS = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV", "TMPDIR")
+CODE = Path(__file__).resolve().parents[1]
+
+
+class Group:
+    """The workers of one version."""
+
+    def __init__(self, release: Release, bento: Path, sockets: Path, size: Size, environment: dict[str, str], say: Say) -> None:
+        self.stop = Stop(release.version, bento / "src", tuple(sockets / f"{release.name}.{number}.sock" for number in range(size.workers)))
+        self.release = release
+        self.children = [self._child(number, path, size, environment, say) for number, path in enumerate(self.stop.sockets, 1)]
+
+    def _child(self, number: int, path: Path, size: Size, environment: dict[str, str], say: Say) -> Child:
+        arguments = ["--root", str(self.stop.root), "--socket", str(path), "--threads", str(size.threads)]
+        command = [sys.executable, "-m", "serving.worker", *arguments]
+
+        async def start() -> asyncio.subprocess.Process:
+            return await launch(command, cwd=self.stop.root, env=environment, preexec=die_with_parent)
+
+        async def pulse() -> None:
+            reader, writer = await asyncio.open_unix_connection(path)
+            try:
+                await reader.readexactly(1)  # the beginning of its hello
+            finally:
+                writer.close()
+
+        return Child(f"worker {number} of {self.release.version}", start, say, pulse)
+
+    async def start(self) -> None:
+        """Start every worker and wait until all are ready; raises ReleaseError, and none is left, when one does not come up."""
+        results = await asyncio.gather(*(child.start(SECONDS_TO_START) for child in self.children), return_exceptions=True)
+        failed = next((result for result in results if isinstance(result, BaseException)), None)
+        if failed is not None:
+            await self.end()
+            raise ReleaseError(str(failed)) if isinstance(failed, ChildError) else failed
+
+    async def end(self) -> None:
+        """Let every worker finish and end, and take its socket away."""
+        await asyncio.gather(*(child.stop() for child in self.children))
+        for path in self.stop.sockets:
+            path.unlink(missing_ok=True)
+
+
+class Front:
+    """The process that answers on the port, and the line on which it is told what is live."""
+
+    def __init__(self, listening: socket.socket, home: Path, serve: Serve, say: Say) -> None:
+        self._listening, self._home = listening, home
+        self._hello = {"serve": serve.model_dump(mode="json")}
+        self._route: Route | None = None
+        self._line: asyncio.StreamWriter | None = None
+        self._switched = asyncio.Condition()
+        self._generation = 0
+        self._refused: tuple[int, str] = (0, "")
+        self._reader: asyncio.Task[None] | None = None
+        self._pinged, self._answered = 0, 0
+        self.child = Child("front", self._start, say, self._pulse)
+
+    async def switch(self, route: Route) -> None:
+        """Tell it what is live, and wait until it answers so; one that is being started again is told as soon as it is up."""
+        self._route = route
+        await self._tell()
+        try:
+            async with asyncio.timeout(SECONDS_TO_SWITCH), self._switched:
+                await self._switched.wait_for(lambda: self._generation >= route.generation or self._refused[0] == route.generation)
+        except TimeoutError:
+            raise ReleaseError(f"the front has not switched within {SECONDS_TO_SWITCH:.0f} s") from None
+        if self._generation < route.generation:
+            raise ReleaseError(f"the front could not switch: {self._refused[1]}")
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, "-m", "serving.front", "--listening", str(self._listening.fileno()), "--line", str(theirs.fileno())]
+        path = os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))
+        environment = os.environ | {"PYTHONPATH": path, "EVERGREEN_HOME": str(self._home)}
+        try:
+            process = await launch(
+                command, cwd=Path.cwd(), env=environment, preexec=die_with_parent, fds=(self._listening.fileno(), theirs.fileno())
+            )
+        finally:
+            theirs.close()
+        if self._reader is not None:
+            self._reader.cancel()
+        if self._line is not None:
+            self._line.close()
+        self._generation = 0
+        reader, self._line = await asyncio.open_connection(sock=ours)
+        self._reader = asyncio.create_task(self._hear(reader))
+        self._line.write(json.dumps(self._hello).encode() + b"\n")
+        await self._tell()
+        return process
+
+    async def _tell(self) -> None:
+        if self._line is not None and self._route is not None and not self._line.is_closing():
+            self._line.write(json.dumps(self._route.told()).encode() + b"\n")
+
+    async def _pulse(self) -> None:
+        self._pinged += 1
+        wanted = self._pinged
+        if self._line is not None:
+            self._line.write(json.dumps({"ping": wanted}).encode() + b"\n")
+        async with self._switched:
+            await self._switched.wait_for(lambda: self._answered >= wanted)
+
+    async def _hear(self, reader: asyncio.StreamReader) -> None:
+        while line := await reader.readline():
+            told = json.loads(line)
+            async with self._switched:
+                if "pong" in told:
+                    self._answered = told["pong"]
+                elif "refused" in told:
+                    self._refused = (told["refused"], told["why"])
+                else:
+                    self._generation = told["switched"]
+                self._switched.notify_all()
+
+
+class Supervisor:
+    """The service of one place: what is live in it, and the processes that make it so."""
+
+    def __init__(self, place: Place, serve: Serve, say: Say) -> None:
+        self.place, self.serve, self.say = place, serve, say
+        self.size = Size.of(serve)
+        self.listening = _listen(serve.host, serve.port)
+        self.live: Live | None = None
+        self._groups: dict[str, Group] = {}
+        self._changing = asyncio.Lock()
+        self.front = Front(self.listening, place.home, serve, say)
+
+    @property
+    def address(self) -> str:
+        """The URL at which it answers."""
+        host, port = self.listening.getsockname()[:2]
+        return f"{'https' if self.serve.tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+    async def start(self, bento: Path | None) -> None:
+        """Bring up what the pointer names, or a Bento given; raises ReleaseError, with nothing left running, when that fails."""
+        before = self.place.read()
+        if bento is not None:
+            release = self.place.admit(bento)
+            live = first(release) if before is None else before if before.champion == release else before.promoted(release)
+        elif before is not None:
+            live = before
+        else:
+            raise ReleaseError("nothing has been live here yet; name what to serve: evergreen serve build/bento")
+        front = asyncio.create_task(self.front.child.start(SECONDS_TO_START))
+        try:
+            await self._group(live.champion)
+            await front
+        except BaseException as fault:
+            front.cancel()
+            await asyncio.gather(front, return_exceptions=True)
+            await self.end()
+            if isinstance(fault, ChildError):
+                raise ReleaseError(str(fault)) from None
+            raise
+        if live != before:
+            self.place.write(live)
+        self.live = live
+        await self.front.switch(self._route(live, [live.champion]))
+
+    async def warm_others(self) -> None:
+        """Bring up the other versions that the pointer names; one that cannot start is said, and does no harm to the champion."""
+        live = self.live
+        for release in live.releases[1:] if live else ():
+            async with self._changing:
+                if self.live is not live or live is None:
+                    return
+                try:
+                    await self._group(release)
+                except ReleaseError as fault:
+                    self.say(f"{release.version}, kept beside the live version, could not be started: {fault}")
+                    continue
+                if live.trial and live.trial.release == release:
+                    await self.front.switch(self._route(live, self._groups_of(live)))
+
+    async def swap(self, bento: Path, say: Say) -> Live:
+        """Make a Bento's version live."""
+        async with self._changing:
+            release = await self._admitted(bento, say)
+            live = self._known()
+            if release == live.champion:
+                say(f"{release.version} is live already; nothing was changed")
+                return live
+            await self._group(release, say)
+            return await self._go(live.promoted(release))
+
+    async def roll_back(self, say: Say) -> Live:
+        """Make the version before this one live again."""
+        async with self._changing:
+            live = self._known().rolled_back()
+            await self._group(live.champion, say)
+            return await self._go(live)
+
+    async def trial(self, bento: Path | None, mode: str, share: float, say: Say) -> Live:
+        """Put a Bento's version beside the champion, or end the trial (None)."""
+        async with self._changing:
+            live = self._known()
+            if bento is None:
+                return await self._go(live.trying(None))
+            release = await self._admitted(bento, say)
+            live = live.trying(Trial(release, "canary" if mode == "canary" else "shadow", share))
+            await self._group(release, say)
+            return await self._go(live)
+
+    def described(self) -> dict[str, Any]:
+        """Return what `evergreen live` shows: the pointer, the processes, the address."""
+        processes = [
+            ("front", self.front.child),
+            *((group.release.version, child) for group in self._groups.values() for child in group.children),
+        ]
+        live = self._known()
+        return {
+            "address": self.address,
+            "generation": live.generation,
+            "since": live.since,
+            "champion": live.champion.version,
+            "previous": live.previous.version if live.previous else None,
+            "trial": {"version": live.trial.release.version, "mode": live.trial.mode, "share": live.trial.share} if live.trial else None,
+            "threads": self.size.threads,
+            "processes": [
+                {"of": name, "name": child.name, "pid": child.pid, "ready": child.ready.is_set(), "restarts": child.restarts}
+                for name, child in processes
+            ],
+        }
+
+    async def end(self) -> None:
+        """Answer what was asked, then end every process."""
+        await self.front.child.stop()
+        await asyncio.gather(*(group.end() for group in self._groups.values()))
+        self.listening.close()
+
+    def _known(self) -> Live:
+        if self.live is None:
+            raise ReleaseError("the service is still starting; try again in a moment")
+        return self.live
+
+    async def _admitted(self, bento: Path, say: Say) -> Release:
+        release = await asyncio.to_thread(self.place.admit, bento)
+        say(f"{release.version} verified")
+        return release
+
+    async def _group(self, release: Release, say: Say | None = None) -> Group:
+        """Return the running workers of a release; start them when there are none."""
+        group = self._groups.get(release.name)
+        if group is not None:
+            return group
+        await asyncio.to_thread(self.place.check, release)
+        self.place.run.mkdir(mode=0o700, parents=True, exist_ok=True)
+        group = Group(release, self.place.bento(release), self.place.run, self.size, self._environment(), self.say)
+        await group.start()
+        self._groups[release.name] = group
+        if say:
+            say(f"{release.version} started, warmed, golden requests answered as recorded")
+        return group
+
+    async def _go(self, live: Live) -> Live:
+        """Make a pointer true: on disk first, then in the front; then end what it no longer names."""
+        before, self.live = self._known(), live
+        self.place.write(live)
+        try:
+            await self.front.switch(self._route(live, self._groups_of(live)))
+        except ReleaseError:
+            # The pointer must not name what the front would not take: put the old one back, under a number of its own.
+            self.live = Live(live.generation + 1, before.champion, before.previous, before.trial, before.since)
+            self.place.write(self.live)
+            await self.front.switch(self._route(self.live, self._groups_of(self.live)))
+            raise
+        self._tell_of(before, live)
+        named = {release.name for release in live.releases}
+        for name in [name for name in self._groups if name not in named]:
+            await self._groups.pop(name).end()
+        await asyncio.to_thread(self.place.sweep, live)
+        return live
+
+    def _tell_of(self, before: Live, live: Live) -> None:
+        if before.champion != live.champion:
+            self.say(f"{live.champion.version} is live; {before.champion.version} stays warm for `evergreen rollback`")
+        if live.trial and live.trial != before.trial:
+            share = f" for {live.trial.share:.0%} of the keys" if live.trial.mode == "canary" else ""
+            self.say(f"{live.trial.release.version} is on trial beside it: {live.trial.mode}{share}")
+        elif before.trial and not live.trial:
+            self.say("no version is on trial any more")
+
+    def _groups_of(self, live: Live) -> list[Release]:
+        return [release for release in live.releases if release.name in self._groups]
+
+    def _route(self, live: Live, running: Iterable[Release]) -> Route:
+        stops = {release.name: self._groups[release.name].stop for release in running}
+        champion = stops[live.champion.name]
+        if live.trial is None or live.trial.release.name not in stops:
+            return Route(live.generation, champion)
+        return Route(live.generation, champion, stops[live.trial.release.name], live.trial.mode, live.trial.share)
+
+    def _environment(self) -> dict[str, str]:
+        """Return the environment of a worker. Its byte code goes elsewhere: a release's folder holds what was signed, and no more."""
+        known = {name: os.environ[name] for name in KNOWN_TO_WORKERS if name in os.environ}
+        compiled = str((self.place.folder / "bytecode").resolve())
+        return known | {"PYTHONPYCACHEPREFIX": compiled, "OMP_WAIT_POLICY": "PASSIVE", "DO_NOT_TRACK": "1"}
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as fault:
+        listening.close()
+        raise ReleaseError(
+            f"cannot listen on {host}:{port}: {fault.strerror}; choose another in params.yaml, serve.port, or --port"
+        ) from None
+    listening.listen(2048)
+    listening.setblocking(False)
+    return listening
