@@ -1,5 +1,6 @@
 """The pages in a real browser: what a person sees, with what they do, and nothing asked of anyone else."""
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -107,6 +108,18 @@ def test_an_unsure_answer_says_why_a_person_is_asked(made: Service, visit: Visit
     assert len(shares) == 4
     assert shares == sorted(shares, reverse=True)
     assert sum(shares) == pytest.approx(100, abs=0.3)
+
+
+def test_a_version_that_never_answered_by_itself_claims_no_record(tmp_path: Path, visit: Visit) -> None:
+    bento = bento_folder(tmp_path / "shy", threshold=0.999)
+    metrics = json.loads((bento / "src" / "metrics.json").read_text(encoding="utf-8"))
+    metrics["answered"] = {"coverage": {"value": 0.0, "low": 0.0, "high": 0.0}, "accuracy": None}
+    (bento / "src" / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    page = visit(live_service(bento, tmp_path / "keys.json"))
+    ask(page, "card card please")
+    assert (
+        page.locator("#why").inner_text().startswith("It is 99.2% sure, and below 99.9% it does not answer by itself. Its second choice is")
+    )
 
 
 def test_the_right_label_goes_back_once_and_can_be_corrected(made: Service, visit: Visit) -> None:
