@@ -118,10 +118,15 @@ def _parts(found: "Overview") -> Table:
 
 
 def _facts(found: "Overview", place: str, waiting: int) -> Table:
+    from evergreen.home import spool
+    from evergreen.monitoring.refused import NAME, refused_rows
+
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_row("labels told", f"{found.labels:,}", Text("corrections included", style="dim"))
     table.add_row("on the way", f"{waiting:,}", Text("rows in the journal, not yet in the database", style="dim"))
     table.add_row("database", Text(place), "")
+    if refused := refused_rows(spool()):
+        table.add_row("refused", f"{refused:,}", Text(f"rows that the database would not take, in {spool() / NAME}", style="dim"))
     limits = settings()
     if limits:
         table.add_row("keeps", f"{limits.keep_days:,} days, {limits.keep_megabytes:,} MB", Text("serve.log of params.yaml", style="dim"))

@@ -139,6 +139,8 @@ class _LogState(Collector):
         state = self._recorder.state()
         yield GaugeMetricFamily("evergreen_log_pending_rows", "Rows that the database does not hold yet.", state.pending)
         yield CounterMetricFamily("evergreen_log_dropped_rows", "Rows lost: neither disk nor database could take them.", state.dropped)
+        yield CounterMetricFamily("evergreen_log_refused_rows", "Rows that the database would not take, put aside.", state.refused)
+        yield CounterMetricFamily("evergreen_log_damaged_rows", "Rows of the journal that were no longer whole.", state.damaged)
         yield GaugeMetricFamily("evergreen_log_spool_bytes", "Size of the journal.", state.spool_bytes)
         yield GaugeMetricFamily("evergreen_log_database_up", "1 while the request log's database answers.", int(state.database_up))
 

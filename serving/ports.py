@@ -24,6 +24,14 @@ class RecorderState(Protocol):
         """Rows lost: neither disk nor database could take them."""
 
     @property
+    def refused(self) -> int:
+        """Rows that the database would not take for what they hold, put aside in a file."""
+
+    @property
+    def damaged(self) -> int:
+        """Rows of the journal that were no longer whole, such as the one in writing when the power went."""
+
+    @property
     def spool_bytes(self) -> int:
         """Bytes of the journal."""
 

@@ -73,6 +73,8 @@ class FakeModels:
 class FakeState:
     pending: int = 0
     dropped: int = 0
+    refused: int = 0
+    damaged: int = 0
     spool_bytes: int = 0
     database_up: bool = True
     last_error: str | None = None

@@ -66,7 +66,8 @@ def _make_private(file: Path) -> None:
 
 def _sqlite_settings(connection: Any, _: object) -> None:
     # auto_vacuum works only while the file is empty, and switching to WAL writes to it.
-    for setting in ("auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=FULL"):
+    # secure_delete: what retention deletes is overwritten, not only unlisted.
+    for setting in ("auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
         connection.execute(f"PRAGMA {setting}").fetchall()
 
 

@@ -24,7 +24,7 @@ from evergreen.monitoring import database, request_log, retention
 from evergreen.monitoring.journal import Journal, JournalFull
 from evergreen.monitoring.lines import DamagedLine, UnknownLine, from_line, to_line
 from evergreen.monitoring.records import Answered, Labelled
-from evergreen.monitoring.refused import RefusedRows
+from evergreen.monitoring.refused import NAME, RefusedRows
 
 Told = Literal["recorded", "already recorded", "corrected"]
 Found = TypeVar("Found")
@@ -68,7 +68,7 @@ class Recorder:
     def __init__(self, url: str, spool: Path, keep_days: float, keep_megabytes: float, spool_megabytes: float) -> None:
         self._engine = database.connect(url)
         self._journal = Journal(spool, max_bytes=int(spool_megabytes * 1e6))
-        self._refused = RefusedRows(spool / "refused")
+        self._refused = RefusedRows(spool / NAME)
         self._limits = retention.Limits(seconds=keep_days * 86_400, bytes=int(keep_megabytes * 1e6))
         self._buffer: deque[bytes] = deque()
         self._buffered = 0
@@ -294,6 +294,7 @@ class Recorder:
         if not more and time.monotonic() >= self._next_retention and not self._closing.is_set():
             self._asked_at = time.monotonic() + RETENTION_GRACE
             finished = retention.retire(self._engine, self._limits, now=time.time())
+            self._refused.retire(time.time() - self._limits.seconds)
             self._next_retention = time.monotonic() + (RETENTION_SECONDS if finished else PERIOD)
         return more
 

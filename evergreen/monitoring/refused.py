@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+NAME = "refused"
 LARGEST = 16 * 10**6  # bytes; beyond it rows are counted alone
 
 
@@ -26,3 +27,17 @@ class RefusedRows:
                     os.write(file, line)
             finally:
                 os.close(file)
+
+    def retire(self, horizon: float) -> None:
+        """Remove the file when its newest row was put there before `horizon` (seconds since 1970): it is kept no longer than others."""
+        with suppress(OSError):
+            if self.path.stat().st_mtime < horizon:
+                self.path.unlink()
+
+
+def refused_rows(folder: Path) -> int:
+    """Return how many rows lie in the file of refused rows of a spool."""
+    try:
+        return (folder / NAME).read_bytes().count(b"\n")
+    except OSError:
+        return 0

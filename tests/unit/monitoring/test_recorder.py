@@ -1,6 +1,7 @@
 """Nothing that was recorded is lost, and whoever records never waits or fails."""
 
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -258,6 +259,18 @@ def test_old_rows_go_by_themselves(url: str, tmp_path: Path, monkeypatch: pytest
     log.start()
     log.answered([answered("old", time=1e9), answered("new")])
     wait_until(lambda: log.state().recorded == 2 and stored(url, answers.c.text) == ["new"], "the old row is gone")
+    log.close()
+
+
+def test_refused_rows_are_kept_no_longer_than_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_RETENTION_SECONDS", 0.0)
+    file = tmp_path / "spool" / "refused"
+    file.parent.mkdir()
+    file.write_text("{}")
+    os.utime(file, (1e9, 1e9))
+    log = recorder(tmp_path)
+    log.start()
+    wait_until(lambda: not file.exists(), "the old file is gone")
     log.close()
 
 

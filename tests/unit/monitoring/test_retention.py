@@ -78,6 +78,15 @@ def test_the_file_of_sqlite_shrinks(tmp_path: Path) -> None:
         assert (tmp_path / "traffic.sqlite").stat().st_size < 200_000
 
 
+def test_what_is_deleted_from_sqlite_is_overwritten(tmp_path: Path) -> None:
+    rows = [answered("planted words", time=NOW - 2 * DAY), *(answered("kept", time=NOW) for _ in range(50))]
+    with filled(sqlite(tmp_path), rows) as engine:
+        finish(engine, Limits(seconds=DAY, bytes=HUGE))
+        with engine.connect() as connection:
+            connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+        assert b"planted words" not in b"".join(path.read_bytes() for path in tmp_path.glob("traffic.sqlite*"))
+
+
 def test_a_label_that_came_before_its_answer_is_not_taken_for_one_astray(url: str) -> None:
     with filled(url, [labelled("e" * 32, "early", time=NOW - 5)]) as engine:
         retire(engine, Limits(seconds=DAY, bytes=HUGE), now=NOW)
