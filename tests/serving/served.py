@@ -30,7 +30,7 @@ from tests.serving_factories import FakeModels
 
 LIMITS = Limits(max_texts=8, max_characters=10_000, timeout=10)
 CONNECTIONS, QUEUE = 50, 64
-HEADER_SECONDS = BODY_SECONDS = STALL_SECONDS = 1.0
+HEADER_SECONDS = BODY_SECONDS = STALL_SECONDS = 2.0  # a busy machine may keep an honest test waiting, too
 LARGE = 16 * 2**20  # bytes of the page at /large: more than two sockets hold
 LOG = "traffic.sqlite"
 
