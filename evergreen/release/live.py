@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evergreen.errors import ReleaseError
-from evergreen.release.manifest import Verified, adopt, verify
+from evergreen.release.manifest import Verified, adopt, bring_signature, verify
 
 LONGEST_SOCKET_FOLDER = 70  # a Unix socket's address has 107 bytes
 KEPT = 5  # releases that nothing points to any more, the youngest ones
@@ -148,6 +148,7 @@ class Place:
         release = _named(verify(bento, trusted=self.trusted))
         target = self.bento(release)
         if target.exists():
+            bring_signature(bento, target)
             self.check(release)
             return release
         target.parent.mkdir(parents=True, exist_ok=True)

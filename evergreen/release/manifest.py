@@ -96,6 +96,14 @@ def adopt(bento: Path, target: Path, trusted: Path | None = None) -> Verified:
     return verified
 
 
+def bring_signature(bento: Path, copy: Path) -> None:
+    """Give a copy the signature that the same Bento has got since it was adopted."""
+    if (bento / SIGNATURE).exists() and _plain(bento, MANIFEST) == _plain(copy, MANIFEST):
+        partial = copy.with_name(f".{copy.name}.{SIGNATURE}")  # beside it: inside, a killed process would leave an extra file
+        partial.write_bytes(_plain(bento, SIGNATURE))
+        partial.replace(copy / SIGNATURE)
+
+
 def _read(bento: Path, trusted: Path | None) -> tuple[Verified, dict[str, str]]:
     """Return what a manifest says, its signature checked, and its files by path."""
     if not bento.is_dir():

@@ -65,9 +65,8 @@ def sign(manifest: Path, signature: Path, key: Path) -> str:
     secret = _secret(key)
     made = secret.sign(manifest.read_bytes())
     known_as = key_id(secret.public_key())
-    partial = signature.with_name(f".{signature.name}.partial")
-    partial.write_text(json.dumps({"key_id": known_as, "signature": base64.b64encode(made).decode()}) + "\n", encoding="utf-8")
-    partial.replace(signature)
+    # Written in place: half a signature is refused as damaged, while a half-written neighbour would be a file too many.
+    signature.write_text(json.dumps({"key_id": known_as, "signature": base64.b64encode(made).decode()}) + "\n", encoding="utf-8")
     return known_as
 
 

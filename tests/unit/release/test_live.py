@@ -7,6 +7,8 @@ import pytest
 
 from evergreen.errors import ReleaseError
 from evergreen.release.live import KEPT, Live, Place, Release, Trial, first
+from evergreen.release.manifest import MANIFEST, SIGNATURE
+from evergreen.release.signing import create_key, sign, trust
 from tests.release_factories import bento_folder
 
 A, B, C = (Release(f"{letter}-0", letter, letter * 64) for letter in "abc")
@@ -75,6 +77,17 @@ def test_a_bento_is_admitted_once_and_served_from_its_copy(place: Place, tmp_pat
     place.check(release)
     assert release.version == json.loads((place.bento(release) / "MANIFEST.json").read_text())["version"]
     assert [folder.name for folder in (place.folder / "releases").iterdir()] == [release.name]
+
+
+def test_a_release_gets_the_signature_that_its_bento_got_later(place: Place, tmp_path: Path) -> None:
+    bento = bento_folder(tmp_path / "bento")
+    release = place.admit(bento)
+    trust(create_key(tmp_path / "signing", "release"), place.trusted)
+    with pytest.raises(ReleaseError, match="is not signed"):
+        place.check(release)
+    sign(bento / MANIFEST, bento / SIGNATURE, tmp_path / "signing" / "release.pem")
+    assert place.admit(bento) == release
+    place.check(release)
 
 
 def test_the_same_model_with_another_dossier_is_another_release(place: Place, tmp_path: Path) -> None:
