@@ -6,6 +6,8 @@ requests, limits or processes.
 """
 
 import asyncio
+import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -18,6 +20,7 @@ from serving.backend import About, Judged, NotReady, UnusableText
 from serving.batching import Line, Waiting
 from serving.settings import ARTIFACT, CALIBRATION, SETTINGS, Settings
 
+NICE = 5  # steps of priority that the model's threads stand behind: about a third of a core where somebody else wants it too
 WARM_UP = (4, 16, 64, 256)  # tokens of the runs that let the runtime take its memory before the first caller waits for it
 
 
@@ -111,6 +114,7 @@ class Engine:
 
     def _work(self) -> None:
         """Be one of the threads: make ready what was asked, else run what waits, else sleep."""
+        _step_back()
         while True:
             with self._change:
                 self._idle += 1
@@ -172,6 +176,13 @@ class Engine:
     def _judged(self, text: str, logits: object, batch: int) -> Judged:
         probabilities = softmax(logits, self._classifier.calibration.temperature)
         return Judged(text=text, probabilities=tuple(probabilities.tolist()), batch=batch)
+
+
+def _step_back() -> None:
+    """Let this thread yield to those that read and refuse requests: where the model takes every core, health must still answer."""
+    if sys.platform == "linux":  # elsewhere a thread has no priority of its own
+        here = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, here, os.getpriority(os.PRIO_PROCESS, here) + NICE)
 
 
 def _deliver(finished: list[_Asked]) -> None:

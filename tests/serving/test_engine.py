@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 
 from evergreen.model.inference import Classifier
 from serving.backend import NotReady, UnusableText
-from serving.engine import Engine
+from serving.engine import NICE, Engine
 from tests.factories import examples
 from tests.worker_factories import bento
 
@@ -157,6 +159,13 @@ async def test_an_int8_model_answers_each_text_alone(root: Path) -> None:
     engine = Engine(root, threads=1)
     assert {each.batch for each in await engine.judge(["card"] * 9)} == {1}
     engine.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a thread has a priority of its own")
+async def test_the_models_threads_stand_behind_those_that_read_requests(engine: Engine) -> None:
+    await asyncio.gather(*(engine.judge(["card"]) for _ in range(20)))
+    here = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    await until(lambda: [os.getpriority(os.PRIO_PROCESS, thread.native_id) for thread in engine._threads] == [here + NICE] * 2)
 
 
 def test_texts_are_judged_at_once_as_in_line(engine: Engine) -> None:
