@@ -175,9 +175,11 @@ class Load:
         while True:
             start = time.perf_counter()
             connection = await self.connect()
-            status = await connection.ask(request)
+            try:
+                status = await connection.ask(request)
+            finally:
+                connection.close()
             self.seen.health.append((time.perf_counter() - start) * 1e3 if status == 200 else float("inf"))
-            connection.close()
             await asyncio.sleep(PROBE)
 
     async def run(self) -> dict[str, Any]:
