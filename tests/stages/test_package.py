@@ -1,7 +1,9 @@
 """The Bento, built for real around a tiny model and served for real on a loopback port."""
 
+import itertools
 import json
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -27,6 +29,7 @@ from evergreen.release.manifest import verify
 from serving.settings import Limits
 from stages.package import package
 from tests.release_factories import contents, installed, predictions
+from tests.serving import raw_client
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "transformers", "prefect", "pandas", "dvc", "stages", "flows")
@@ -144,6 +147,26 @@ def test_what_is_not_json_or_too_large_is_refused_unread(service: httpx.Client) 
     huge = service.post("/predict", content=b" " * (most + 1), headers={"content-type": "application/json"})
     assert huge.status_code == 413
     assert f"at most {most:,} bytes" in huge.json()["error"]
+
+
+OWN_ROUTES = ("/", "/predict", "/feedback", "/docs.json", "/schema.json", "/healthz", "/static_content/index.html", "/livez", "/metrics")
+
+
+@pytest.mark.parametrize("path", OWN_ROUTES)
+@pytest.mark.parametrize("kind", ["application/vnd.bentoml+pickle", "multipart/form-data; boundary=x", "application/json"])
+def test_bentomls_own_routes_and_parsers_see_no_request(service: httpx.Client, path: str, kind: str) -> None:
+    port = int(str(service.base_url).rstrip("/").rpartition(":")[2])
+    got = raw_client.send(port, [raw_client.post(pickle.dumps({"text": "privatestuff"}), path, kind, Payload_Container="NdarrayContainer")])
+    assert 400 <= got.status < 500
+    assert set(got.json()) == {"error", "detail"}
+
+
+def test_endless_bodies_are_refused_inside_a_bento_too(service: httpx.Client) -> None:
+    port = int(str(service.base_url).rstrip("/").rpartition(":")[2])
+    assert raw_client.send(port, raw_client.chunked(itertools.repeat(b" " * 2**20))).status == 413
+    huge = raw_client.post(b"", Content_Length=str(200 * 2**20))
+    assert raw_client.send(port, itertools.chain([huge], itertools.repeat(b" " * 2**20, 200))).status == 413
+    assert raw_client.answers(port)
 
 
 def test_the_service_shows_its_model_its_documents_and_its_health(service: httpx.Client) -> None:
