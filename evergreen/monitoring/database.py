@@ -4,6 +4,8 @@ Knows nothing of tables. Time limits everywhere: a database that hangs must not 
 """
 
 import os
+import sqlite3
+import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -67,8 +69,16 @@ def _make_private(file: Path) -> None:
 def _sqlite_settings(connection: Any, _: object) -> None:
     # auto_vacuum works only while the file is empty, and switching to WAL writes to it.
     # secure_delete: what retention deletes is overwritten, not only unlisted.
-    for setting in ("auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
-        connection.execute(f"PRAGMA {setting}").fetchall()
+    for setting in ("auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", f"journal_size_limit={2**26}"):
+        end = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                connection.execute(f"PRAGMA {setting}").fetchall()
+                break
+            except sqlite3.OperationalError:  # locked: SQLite does not wait by itself while others switch to WAL, too
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.02)
 
 
 def _postgresql_settings(statement_seconds: int) -> Callable[[Any, object], None]:
@@ -105,8 +115,8 @@ def blames_the_row(fault: Exception) -> bool:
         state = getattr(fault.orig, "sqlstate", None)
         if state is not None:
             return state[:2] in {"21", "22", "23", "54"}
-        name = type(fault.orig).__name__
-        return not fault.connection_invalidated and name in {"IntegrityError", "DataError", "InterfaceError", "ProgrammingError"}
+        of_content = type(fault.orig).__name__ in {"IntegrityError", "DataError"} or str(fault.orig).startswith("Error binding")
+        return of_content and not fault.connection_invalidated
     return isinstance(fault, StatementError | TypeError | ValueError | OverflowError | AttributeError)
 
 

@@ -22,7 +22,7 @@ from typing import Literal, TypeVar
 
 from evergreen.monitoring import database, request_log, retention
 from evergreen.monitoring.journal import Journal, JournalFull
-from evergreen.monitoring.lines import DamagedLine, UnknownLine, from_line, to_line
+from evergreen.monitoring.lines import DamagedLine, Row, UnknownLine, from_line, to_line
 from evergreen.monitoring.records import Answered, Labelled
 from evergreen.monitoring.refused import NAME, RefusedRows
 
@@ -80,6 +80,7 @@ class Recorder:
         self._up = self._prepared = False
         self._error: str | None = None
         self._disk_error: str | None = None
+        self._retention_error: str | None = None
         self._asked_at: float | None = None  # since when the thread waits for the database
         self._askers = BoundedSemaphore(ASKERS)
         self._wake, self._tried, self._closing = Event(), Event(), Event()
@@ -106,7 +107,7 @@ class Recorder:
         if not rows:
             return
         self._remember_answers(rows)
-        if not self._keep([to_line(row) for row in rows]):
+        if not self._keep(rows):
             with self._lock:
                 self._answers.difference_update(row.request_id for row in rows)
 
@@ -127,7 +128,7 @@ class Recorder:
             order = (row.time, row.feedback_id)
             if (on_its_way is None or on_its_way[0] < order) and len(self._labels) < REMEMBERED:
                 self._labels[row.request_id] = (order, row.label)
-        if not self._keep([to_line(row)]):
+        if not self._keep([row]):
             with self._lock:
                 self._labels.pop(row.request_id, None)
             return None
@@ -154,13 +155,20 @@ class Recorder:
                 buffered_bytes=self._buffered,
                 recorded=self._recorded,
                 database_up=self._is_up(),
-                last_error=self._disk_error or self._error or (None if self._is_up() else "the database does not answer"),
+                last_error=self._disk_error or self._error or (self._retention_error if self._is_up() else "the database does not answer"),
             )
 
     # On the way in
 
-    def _keep(self, lines: list[bytes]) -> bool:
-        """Append to the journal; where that cannot be, hold the lines in memory up to a bound, or count them as lost."""
+    def _keep(self, rows: Sequence[Row]) -> bool:
+        """Append to the journal; where that cannot be, hold the rows in memory up to a bound, or count them as lost."""
+        try:
+            lines = [to_line(row) for row in rows]
+        except (TypeError, ValueError) as fault:  # a mistake of ours, not of the caller, who shall have the answer all the same
+            with self._lock:
+                self._dropped += len(rows)
+            log.error("request log: a row cannot be written as JSON (%s)", type(fault).__name__)
+            return False
         try:
             self._journal.append(lines)
         except JournalFull as fault:
@@ -172,7 +180,7 @@ class Recorder:
                     return False
                 self._buffer.extend(lines)
                 self._buffered += size
-        if self._journal.pending >= BATCH:
+        if self._up and self._journal.pending >= BATCH:  # while the database is away, haste would only disturb its start
             self._wake.set()
         return True
 
@@ -292,11 +300,20 @@ class Recorder:
             if not self._journal.pending:
                 self._forgetful = False
         if not more and time.monotonic() >= self._next_retention and not self._closing.is_set():
-            self._asked_at = time.monotonic() + RETENTION_GRACE
+            self._retire()
+        return more
+
+    def _retire(self) -> None:
+        """Delete what is too old or too much; trouble with that is shown, but no reason to take the database for away."""
+        self._asked_at = time.monotonic() + RETENTION_GRACE
+        finished, self._retention_error = True, None
+        try:
             finished = retention.retire(self._engine, self._limits, now=time.time())
             self._refused.retire(time.time() - self._limits.seconds)
-            self._next_retention = time.monotonic() + (RETENTION_SECONDS if finished else PERIOD)
-        return more
+        except Exception as fault:
+            self._retention_error = f"old rows cannot be deleted: {database.described(fault)}"
+            log.warning("request log: %s", self._retention_error)
+        self._next_retention = time.monotonic() + (RETENTION_SECONDS if finished else PERIOD)
 
     def _look_at_database(self, now: float) -> None:
         """Make the tables at first, and see from time to time that the database is there although nothing is to be inserted."""
@@ -340,7 +357,7 @@ class Recorder:
             self._insert(rows)
             self._forget(rows)
 
-    def _insert(self, rows: list[Answered | Labelled]) -> None:
+    def _insert(self, rows: list[Row]) -> None:
         """Insert rows; where the database blames what they hold, halve them until the one is alone that it refuses."""
         self._asked_at = time.monotonic()
         try:
@@ -357,7 +374,7 @@ class Recorder:
             self._insert(rows[:half])
             self._insert(rows[half:])
 
-    def _forget(self, rows: Sequence[Answered | Labelled]) -> None:
+    def _forget(self, rows: Sequence[Row]) -> None:
         """Stop remembering rows that were on their way: the database knows them now."""
         with self._lock:
             for row in rows:

@@ -89,9 +89,19 @@ class Window:
 
 
 def prepare(engine: Engine) -> None:
-    """Make the tables where they are missing; safe while others do the same. Raise LogError for those of a newer version."""
+    """Make the tables where they are missing; safe while others do the same. Raise LogError for those of a newer version.
+
+    Where they are there, the right to make tables is not needed.
+    """
+    if {*metadata.tables} <= {*inspect(engine).get_table_names()}:
+        check(engine)
+        return
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
+            if (encoding := connection.execute(text("SHOW server_encoding")).scalar_one()) != "UTF8":
+                raise LogError(
+                    f"the database at {engine.url!r} is encoded in {encoding}; make one for the request log with ENCODING 'UTF8'"
+                )
             connection.execute(select(func.pg_advisory_xact_lock(LOCK)))
         else:
             connection.execute(text("BEGIN IMMEDIATE"))

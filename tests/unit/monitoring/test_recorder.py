@@ -262,6 +262,48 @@ def test_old_rows_go_by_themselves(url: str, tmp_path: Path, monkeypatch: pytest
     log.close()
 
 
+def test_many_rows_do_not_hasten_the_tries_at_a_database_that_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = []
+
+    def failing(_: Any) -> None:
+        tries.append(1)
+        raise OSError("away")
+
+    for name, value in (("PERIOD", 600.0), ("LONGEST_WAIT", 600.0)):
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(request_log, "prepare", failing)
+    log = recorder(tmp_path)
+    log.start()
+    wait_until(lambda: tries, "the first try is made")
+    for _ in range(2000):
+        log.answered([answered()])
+    log.close()
+    assert len(tries) == 2  # at the start and at the end
+
+
+def test_trouble_with_deleting_is_shown_and_rows_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: Any, **__: Any) -> bool:
+        raise OSError("no")
+
+    monkeypatch.setattr(module, "FIRST_RETENTION_SECONDS", 0.0)
+    monkeypatch.setattr(module.retention, "retire", failing)
+    log = recorder(tmp_path)
+    log.start()
+    wait_until(lambda: "old rows cannot be deleted" in (log.state().last_error or ""), "the trouble is told")
+    assert log.state().database_up
+    log.answered([answered("after")])
+    log.close()
+    assert stored(sqlite(tmp_path), answers.c.text) == ["after"]
+
+
+def test_a_row_that_is_no_json_is_counted_and_nobody_is_disturbed(tmp_path: Path) -> None:
+    log = recorder(tmp_path)
+    row = answered(confidence=object())
+    log.answered([row])
+    assert log.state().dropped == 1
+    log.close()
+
+
 def test_refused_rows_are_kept_no_longer_than_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_RETENTION_SECONDS", 0.0)
     file = tmp_path / "spool" / "refused"

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, inspect, select
+from sqlalchemy import func, inspect, select, text
 
 from evergreen.errors import LogError
 from evergreen.monitoring import database, request_log
 from evergreen.monitoring.database import blames_the_row, described
 from evergreen.monitoring.request_log import answers, check, feedback, insert, prepare
 from tests.log_factories import PATIENCE, answered, filled, labelled, sqlite
+from tests.postgresql import Server
 
 TOGETHER = 6
 
@@ -89,11 +90,33 @@ def test_an_error_about_a_row_says_nothing_of_the_row(url: str) -> None:
     assert "planted" not in described(caught.value)
 
 
-def test_an_error_about_a_row_by_postgresql_itself_says_nothing_of_the_row(postgresql) -> None:
+def test_an_error_about_a_row_by_postgresql_itself_says_nothing_of_the_row(postgresql: Server) -> None:
     with filled(postgresql.fresh(), []) as engine, pytest.raises(Exception) as caught:
         insert(engine, [answered("planted words", confidence="planted words")])
     assert blames_the_row(caught.value)
     assert "planted" not in described(caught.value)
+
+
+def test_who_may_only_read_and_write_rows_can_use_tables_that_others_made(postgresql: Server) -> None:
+    with filled(postgresql.fresh(), []) as owner:
+        with owner.begin() as connection:
+            connection.execute(text("CREATE ROLE clerk LOGIN"))
+            connection.execute(text("GRANT SELECT, INSERT, DELETE ON answers, feedback, evergreen_schema TO clerk"))
+        clerk = database.connect(str(owner.url).replace("tester@", "clerk@"))
+        prepare(clerk)
+        insert(clerk, [answered()])
+        clerk.dispose()
+
+
+def test_a_database_that_cannot_hold_every_character_is_refused_in_words(postgresql: Server) -> None:
+    admin = database.connect(postgresql.url())
+    with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("CREATE DATABASE narrow ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"))
+    admin.dispose()
+    narrow = database.connect(postgresql.url("narrow"))
+    with pytest.raises(LogError, match="encoded in LATIN1"):
+        prepare(narrow)
+    narrow.dispose()
 
 
 def test_a_database_that_is_away_is_not_blamed_on_the_row(url: str) -> None:
