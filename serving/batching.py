@@ -58,7 +58,8 @@ class Line(Generic[Owner]):
             return []
         first = self._line[0][2]
         most = 1 if self._alone else -(-len(self._line) // (idle + 1))
-        taken, left, width = [], [], len(first.tokens)
+        taken: list[Waiting[Owner]] = []
+        left, width = [], len(first.tokens)
         room = PADDING + width // 8
         for entry in self._line:
             length = len(entry[2].tokens)

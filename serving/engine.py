@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evergreen.data.text import clean_text
-from evergreen.model.inference import Classifier, softmax
+from evergreen.model.inference import Classifier, Floats, softmax
 from serving.backend import About, Judged, NotReady, UnusableText
 from serving.batching import Line, Waiting
 from serving.settings import ARTIFACT, CALIBRATION, SETTINGS, Settings
@@ -173,7 +173,7 @@ class Engine:
     def _cleaned(self, text: str) -> str:
         return clean_text(text, unicode_form=self._cleaning.unicode_form, masked=self._cleaning.mask)[0]
 
-    def _judged(self, text: str, logits: object, batch: int) -> Judged:
+    def _judged(self, text: str, logits: Floats, batch: int) -> Judged:
         probabilities = softmax(logits, self._classifier.calibration.temperature)
         return Judged(text=text, probabilities=tuple(probabilities.tolist()), batch=batch)
 

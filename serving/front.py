@@ -66,7 +66,7 @@ async def _answer(listening: socket.socket, line: socket.socket) -> None:
 
 
 def _config(app: Any, serve: Serve) -> uvicorn.Config:
-    tls = {"ssl_certfile": serve.tls.certificate, "ssl_keyfile": serve.tls.key} if serve.tls else {}
+    tls: dict[str, Any] = {"ssl_certfile": serve.tls.certificate, "ssl_keyfile": serve.tls.key} if serve.tls else {}
     return server_config(app, connections=serve.connections, lifespan="off", timeout_graceful_shutdown=SECONDS_TO_DRAIN, **tls)
 
 

@@ -7,6 +7,7 @@ files, another runtime or a broken processor show here, not in a customer's answ
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from serving.backend import About, Judged
 from serving.settings import GOLDEN
@@ -42,7 +43,7 @@ def check(root: Path, about: About, judge: Callable[[Sequence[str]], Sequence[Ju
     return len(examples)
 
 
-def _load(path: Path) -> tuple[list[dict], float]:
+def _load(path: Path) -> tuple[list[dict[str, Any]], float]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         examples, tolerance = content["examples"], float(content["tolerance"])

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from serving import wire
 from serving.backend import About, Judged, NotReady, UnusableText
@@ -252,7 +253,7 @@ class Link:
         self._suspects.clear()
 
 
-def _settle(answer: "asyncio.Future[list[Judged]]", message: dict) -> None:
+def _settle(answer: "asyncio.Future[list[Judged]]", message: dict[str, Any]) -> None:
     if "error" in message:
         answer.set_exception(RuntimeError(f"the model failed on a request: {message['error']}"))
     elif places := wire.unusable(message):

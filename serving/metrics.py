@@ -163,7 +163,7 @@ class _Live(Collector):
         for role, model in self._live():
             version = model.about.version
             info.add_metric((version, role), 1)
-            if hasattr(model, "connected"):
+            if hasattr(model, "connected") and hasattr(model, "lost"):
                 workers.add_metric((version,), model.connected)
                 lost.add_metric((version,), model.lost)
         yield from (info, workers, lost)

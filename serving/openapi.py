@@ -6,7 +6,7 @@ What an example shows is what the service really answers, but for ids. Knows not
 from typing import Any
 
 from pydantic import BaseModel, Field
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from serving.exchange import Answer, Fault, Feedback, Prediction, Refused, Thanks, request_model
 from serving.facts import Facts, privacy, told
@@ -47,9 +47,9 @@ class Readiness(BaseModel):
 def openapi(facts: Facts) -> Json:
     """Return the description of the API as it is under this version."""
     settings, about = facts.settings, facts.about
-    shapes = [(request_model(settings.limits), "validation"), (Feedback, "validation")]
-    answers = [(shape, "serialization") for shape in (Answer, Prediction, Thanks, Refused, Fault, Readiness)]
-    _, schemas = models_json_schema([*shapes, *answers], ref_template=REFERENCE)  # type: ignore[arg-type]
+    shapes: list[tuple[type[BaseModel], JsonSchemaMode]] = [(request_model(settings.limits), "validation"), (Feedback, "validation")]
+    shapes += [(shape, "serialization") for shape in (Answer, Prediction, Thanks, Refused, Fault, Readiness)]
+    _, schemas = models_json_schema(shapes, ref_template=REFERENCE)
     defined = schemas["$defs"]
     _tell_one_of_both(defined["PredictRequest"])
     defined["Feedback"]["properties"]["label"] = {"enum": list(about.labels), "description": "the right label"}

@@ -52,10 +52,10 @@ class Service:
         self.composed.start()
         Answers.service = self.composed
 
-    @bentoml.on_shutdown
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def close(self) -> None:
         """Write what the request log still holds."""
         await self.composed.close()
 
 
-Service.add_asgi_middleware(Answers)
+Service.add_asgi_middleware(Answers)  # type: ignore[attr-defined]
