@@ -5,6 +5,7 @@ answer, between two requests: a request holds on to the model that it began with
 """
 
 import asyncio
+import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,10 @@ from typing import Any
 from serving.backend import Challenger, Mode, Model, NotReady
 from serving.link import Link
 
+log = logging.getLogger(__name__)
+
 SECONDS_TO_ANSWER = 30.0
+SECONDS_FOR_CHALLENGER = 1.0  # that a switch waits for it; it joins later, if it comes
 SECONDS_TO_FINISH = 60.0  # longer than any request's deadline
 
 
@@ -71,6 +75,7 @@ class Fleet:
         self._links: dict[Stop, Link] = {}
         self._champion: Link | None = None
         self._challenger: Challenger | None = None
+        self._joining: asyncio.Task[bool] | None = None  # waits for a challenger that did not answer at the switch
         self._switching = asyncio.Lock()
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -87,9 +92,11 @@ class Fleet:
         return self._challenger
 
     async def switch(self, route: Route) -> None:
-        """Answer by this route from now on. Returns when every worker group of it has answered; the old links finish their work.
+        """Answer by this route from now on. Returns when its champion has answered; the old links finish their work.
 
-        Raises NotReady when its champion does not answer; then nothing has changed.
+        A challenger that does not answer is waited for beside it: a trial must not keep the champion from answering.
+        Raises NotReady when the champion does not answer; then nothing has changed. An older route than the present one is
+        passed over.
         """
         async with self._switching:
             if route.generation < self.generation:
@@ -98,24 +105,45 @@ class Fleet:
             links = {stop: self._links.get(stop) or Link(stop.sockets, stop.root).start() for stop in wanted}
             try:
                 async with asyncio.timeout(SECONDS_TO_ANSWER):
-                    for stop, link in links.items():
-                        await _met(stop, link)
+                    await _met(route.champion, links[route.champion])
             except (NotReady, TimeoutError) as fault:
                 await asyncio.gather(*(link.close() for stop, link in links.items() if stop not in self._links))
                 raise NotReady(str(fault) or f"no worker has answered within {SECONDS_TO_ANSWER:.0f} s") from None
+            challenger, joining = None, None
+            if route.challenger:
+                link = links[route.challenger]
+                challenger = Challenger(link, route.mode, route.share)
+                joining = asyncio.create_task(self._join(route.challenger, challenger, link))
+                await asyncio.wait({joining}, timeout=SECONDS_FOR_CHALLENGER)
             # No await between these: whoever reads them sees the old route or the new one.
             old, self._links = self._links, links
             self._champion = links[route.champion]
-            self._challenger = Challenger(links[route.challenger], route.mode, route.share) if route.challenger else None
+            self._challenger = challenger if joining and joining.done() and joining.result() else None
+            late, self._joining = self._joining, joining
             self.generation = route.generation
+            if late is not None:
+                late.cancel()
             for stop, link in old.items():
                 if stop not in links:
                     leaving = asyncio.create_task(_finished(link))
                     self._leaving.add(leaving)
                     leaving.add_done_callback(self._leaving.discard)
 
+    async def _join(self, stop: Stop, challenger: Challenger, link: Link) -> bool:
+        """Wait for a challenger's workers; let it in if the switch that wanted it has gone ahead without it."""
+        try:
+            await _met(stop, link)
+        except NotReady as fault:
+            log.error("the challenger is left out: %s", fault)
+            return False
+        if self._joining is asyncio.current_task():
+            self._challenger = challenger
+        return True
+
     async def close(self) -> None:
         """Let every link finish its work."""
+        if self._joining is not None:
+            self._joining.cancel()
         links, self._links = list(self._links.values()), {}
         self._champion = self._challenger = None
         await asyncio.gather(*(_finished(link) for link in links), *self._leaving)

@@ -25,6 +25,7 @@ from serving.protocol import server_config
 from serving.settings import SETTINGS, Limits, Settings
 
 SECONDS_TO_MEET = 2.0  # that a start waits for workers, so that who waited in the queue is answered; health cannot wait longer
+RETRY_SECONDS = 0.5
 SECONDS_TO_DRAIN = 30  # for requests in work when the service ends
 
 
@@ -55,12 +56,13 @@ async def _answer(listening: socket.socket, line: socket.socket) -> None:
     # uvicorn sends itself the signal again once it has ended; there is more to do then.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     service.start()
-    switching = asyncio.create_task(_switch(route, writer, fleet, service))
+    switching = asyncio.create_task(_begin(route, writer, fleet, service))
     listens = asyncio.create_task(_obey(reader, writer, fleet, service, server))
     await asyncio.wait({switching}, timeout=SECONDS_TO_MEET)
     await server.serve(sockets=[listening])
     listens.cancel()
-    await asyncio.gather(listens, return_exceptions=True)
+    switching.cancel()
+    await asyncio.gather(listens, switching, return_exceptions=True)
     await service.close()
     await fleet.close()
 
@@ -97,15 +99,23 @@ async def _obey(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flee
     server.should_exit = True
 
 
-async def _switch(route: Route, writer: asyncio.StreamWriter, fleet: Fleet, service: Service) -> None:
+async def _begin(route: Route, writer: asyncio.StreamWriter, fleet: Fleet, service: Service) -> None:
+    """Take up the first route, however long its workers are away: nobody else would try again."""
+    while not await _switch(route, writer, fleet, service) and not fleet.generation:
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _switch(route: Route, writer: asyncio.StreamWriter, fleet: Fleet, service: Service) -> bool:
     try:
         limits = _limits(route)
         await fleet.switch(route)
     except (NotReady, OSError, ValueError) as fault:
         _tell(writer, refused=route.generation, why=str(fault))
-    else:
+        return False
+    if fleet.generation == route.generation:  # else it has been overtaken by a newer one
         service.adopt(limits)
         _tell(writer, switched=route.generation)
+    return True
 
 
 def _tell(writer: asyncio.StreamWriter, **told: Any) -> None:
