@@ -13,7 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from evergreen.access import FILE
 from evergreen.config import load_params
 from evergreen.home import LOG_URL
+from flows.__main__ import _parser
 from serving.app import METRICS
+from serving.children import GRACE
+from serving.compose import SECONDS_TO_RECORD
+from serving.front import SECONDS_TO_DRAIN
 from serving.health import LIVE, READY
 from serving.metrics import Metrics
 from tests.serving_factories import FakeRecorder, challenged
@@ -70,7 +74,7 @@ def test_systemd_understands_every_setting_of_the_unit(tmp_path) -> None:
 def test_the_unit_starts_a_command_that_there_is_and_keeps_it_alive() -> None:
     settings = unit()
     program, *arguments = settings["ExecStart"][0].split()
-    assert (Path(program).name, arguments) == ("evergreen", ["serve"])
+    assert Path(program).name == "evergreen" and _parser().parse_args(arguments).run
     assert settings["Restart"] == ["always"] and settings["StartLimitIntervalSec"] == ["0"]
     assert settings["KillMode"] == ["mixed"] and settings["OOMPolicy"] == ["continue"]
 
@@ -85,6 +89,12 @@ def test_the_unit_may_write_where_its_state_lies_and_nowhere_else() -> None:
 
 def test_an_open_file_is_allowed_for_every_connection() -> None:
     assert int(unit()["LimitNOFILE"][0]) > 2 * load_params(ROOT / "params.yaml").serve.connections
+
+
+def test_a_stop_leaves_time_for_what_is_in_work() -> None:
+    """The front drains and brings the request log to the database, then the workers end; only then may systemd kill."""
+    assert SECONDS_TO_DRAIN + SECONDS_TO_RECORD <= GRACE
+    assert int(unit()["TimeoutStopSec"][0]) > 2 * GRACE
 
 
 def test_every_manifest_is_applied() -> None:
