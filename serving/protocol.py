@@ -171,8 +171,11 @@ class BoundedProtocol(HttpToolsProtocol):
         Some clients, Java's own among them, offer HTTP/2 with every request.
         """
         self._breach = None
-        kept = [(name, value) for name, value in self.headers if name not in (b"upgrade", b"connection", b"http2-settings")]
-        line = b"%s %s HTTP/1.1\r\n" % (self.parser.get_method(), self.url)
+        kept = [pair for pair in self.headers if pair[0] not in (b"upgrade", b"connection", b"http2-settings")]
+        wishes = b",".join(value for name, value in self.headers if name == b"connection").split(b",")
+        if any(wish.strip().lower() == b"close" for wish in wishes):
+            kept.append((b"connection", b"close"))
+        line = b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
         self.parser = httptools.HttpRequestParser(self)
         self._feed(b"".join([line, *(b"%s: %s\r\n" % pair for pair in kept), b"\r\n", rest]))
 

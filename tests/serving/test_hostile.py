@@ -321,6 +321,10 @@ def test_an_offer_to_upgrade_is_overheard(server: Served, upgrade: str) -> None:
     health = f"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: {upgrade}\r\n\r\n".encode()
     assert send(server.port, [health, health], answers=2).statuses == (200, 200)
     refused(send(server.port, [post(b"", Content_Length="1000000000", **offer)]), 413)
+    last = send(server.port, [health.replace(b"Upgrade\r\n", b"close, Upgrade\r\n", 1) + health], answers=2)
+    assert (last.statuses, last.closed) == ((200,), True)
+    # A proxy of the old kind is still known by its HTTP, and without keys nothing is told to it.
+    refused(send(server.port, [asked.replace(b"HTTP/1.1", b"HTTP/1.0", 1)]), 403)
 
 
 def test_a_body_that_nobody_asked_for_does_not_hold_a_connection(server: Served) -> None:
