@@ -17,13 +17,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from evergreen.config import Serve
 from evergreen.errors import ReleaseError
 from evergreen.processes import die_with_parent
 from evergreen.release.live import Live, Place, Release, Trial, first
 from serving.children import Child, ChildError, Say, launch
 from serving.fleet import Route, Stop
-from serving.settings import Size
+from serving.settings import SETTINGS, Settings, Size
 
 SECONDS_TO_START = 60.0
 SECONDS_TO_SWITCH = 40.0
@@ -265,6 +267,18 @@ class Supervisor:
             raise ReleaseError("the service is still starting; try again in a moment")
         return self.live
 
+    def _readable(self, release: Release) -> None:
+        """Refuse a version whose settings this service cannot read: the front would die of them again and again."""
+        try:
+            Settings.load(self.place.bento(release) / "src" / SETTINGS)
+        except (OSError, ValidationError) as fault:
+            places = sorted({".".join(map(str, error["loc"])) for error in fault.errors()}) if isinstance(fault, ValidationError) else []
+            where = f" ({', '.join(places)})" if places else ""
+            raise ReleaseError(
+                f"{release.version} was built for another version of this service: its {SETTINGS} does not fit{where}; "
+                "build it again (`dvc repro package`)"
+            ) from None
+
     async def _admitted(self, bento: Path, say: Say) -> Release:
         release = await asyncio.to_thread(self.place.admit, bento)
         say(f"{release.version} verified")
@@ -276,6 +290,7 @@ class Supervisor:
         if group is not None:
             return group
         await asyncio.to_thread(self.place.check, release)
+        self._readable(release)
         self.place.run.mkdir(mode=0o700, parents=True, exist_ok=True)
         group = Group(release, self.place.bento(release), self.place.run, self.size, self._environment(), self.say)
         await group.start()

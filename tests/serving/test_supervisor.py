@@ -91,6 +91,12 @@ def test_a_version_that_cannot_be_trusted_or_started_leaves_the_live_one_alone(
     write_manifest(wrong, name="tiny-inbox", version="wrong")
     with pytest.raises(ReleaseError, match="does not give its own recorded answers"):
         service.ask("swap", bento=str(wrong))
+    older = bento_folder(tmp_path / "older", threshold=0.5)
+    settings = json.loads((older / "src" / "service.json").read_text())
+    (older / "src" / "service.json").write_text(json.dumps({name: settings[name] for name in settings if name != "cleaning"}))
+    write_manifest(older, name="tiny-inbox", version="older")
+    with pytest.raises(ReleaseError, match=r"older was built for another version of this service: .* does not fit \(cleaning\)"):
+        service.ask("swap", bento=str(older))
     assert service.version() == versions[0]
     assert service.place.read().champion.version == versions[0]
     assert len(psutil.Process(service.process.pid).children()) == 2
