@@ -15,10 +15,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from evergreen.access import FILE, read
 from evergreen.config import Serve, load_params
-from evergreen.errors import EvergreenError, ReleaseError
+from evergreen.errors import AccessError, EvergreenError, ReleaseError
 from evergreen.home import home, traffic_url
 from evergreen.release.live import Place
+from evergreen.release.manifest import verify
 from serving.control import listen
 from serving.settings import SETTINGS, Settings
 from serving.supervisor import Supervisor
@@ -107,11 +109,29 @@ def _greet(console: Console, supervisor: Supervisor, seconds: float) -> None:
         ("API", f"{supervisor.address}/docs"),
         ("workers", f"{workers} with {told['threads']} thread{'s' if told['threads'] > 1 else ''}"),
         ("log", traffic_url(supervisor.serve.log.url).split("@")[-1]),
+        ("keys", _keys()),
+        ("signed", _signed(supervisor)),
         ("Ctrl-C", "ends it; what was asked is answered first"),
     ]
     console.print(Text.assemble(("Serving ", "bold"), (f"{name} {live.champion.version}", "bold green"), f" after {seconds:.1f} s"))
     for what, where in lines:
         console.print(Text.assemble((f"  {what:<9}", "dim"), where))
+
+
+def _keys() -> str:
+    try:
+        known = [key for key in read(home() / FILE) if key.revoked is None]
+    except AccessError as fault:
+        return f"nobody is let in: {fault}"
+    if not known:
+        return "none: this machine alone is answered; evergreen keys create NAME lets others in"
+    return f"{len(known)}: {', '.join(key.name for key in known[:5])}{' ...' if len(known) > 5 else ''}"
+
+
+def _signed(supervisor: Supervisor) -> str:
+    live = supervisor.live
+    by = verify(supervisor.place.bento(live.champion), trusted=supervisor.place.trusted).signed_by if live else None
+    return f"by {by}" if by else "not asked for: no key is trusted here; evergreen signer trust FILE changes that"
 
 
 @contextmanager

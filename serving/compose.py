@@ -7,7 +7,7 @@ import gc
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from evergreen.access import KeyRing
+from evergreen.access import FILE, KeyRing
 from evergreen.config import Serve
 from evergreen.home import home, spool, traffic_url
 from evergreen.monitoring.recorder import Recorder
@@ -21,7 +21,6 @@ from serving.pressure import Admission
 from serving.rate import Rate
 from serving.settings import Limits
 
-KEYS = "keys.json"
 SECONDS_TO_RECORD = 10.0  # that the request log may take at the end to empty its journal; what is left is replayed at the next start
 
 
@@ -39,7 +38,7 @@ class Service:
         )
         self.metrics.watch(self.recorder, models)
         self.desk = Desk(models, self.recorder, self.metrics, cache=serve.cache)
-        self.keys = KeyRing(home() / KEYS)
+        self.keys = KeyRing(home() / FILE)
         self.health = Health(models, self.recorder, self.keys.fault)
         self._pages = pages(models)
         self._rate = Rate(serve.texts_per_second, serve.burst)

@@ -45,7 +45,7 @@ class Running:
         self.said.clear()
         threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
         self.wait_for(lambda: any("/docs" in line for line in self.said) or self.process.poll() is not None)
-        address = re.search(r"http://127\.0\.0\.1:(\d+)/docs", "\n".join(self.said))
+        address = re.search(r"https?://127\.0\.0\.1:(\d+)/docs", "\n".join(self.said))
         assert address, "\n".join(self.said)
         self.port = int(address[1])
 
