@@ -156,6 +156,7 @@ class Engine:
         """Run texts together; where that fails, one by one, so that nobody pays for a neighbour."""
         try:
             logits = self._classifier.run([text.tokens for text in texts])[0]
+            judged = [self._judged(text.text, row, len(texts)) for text, row in zip(texts, logits, strict=True)]
         except Exception as failure:
             if len(texts) > 1:
                 for text in texts:
@@ -166,8 +167,8 @@ class Engine:
             with self._change:
                 self._line.drop(asked)
             return _deliver([asked])
-        for text, row in zip(texts, logits, strict=True):
-            text.owner.judged[text.place] = self._judged(text.text, row, len(texts))
+        for text, answer in zip(texts, judged, strict=True):
+            text.owner.judged[text.place] = answer
         _deliver([asked for asked in dict.fromkeys(text.owner for text in texts) if len(asked.judged) == len(asked.texts)])
 
     def _cleaned(self, text: str) -> str:

@@ -185,6 +185,9 @@ class Link:
                 pause = RETRY_REFUSED
             except OSError:
                 self.lost += lane in self._lanes
+            except Exception as fault:  # a fault of our own must not end the way to this worker; a message may hold a text: not told
+                log.error("worker at %s: %s while listening; its connection was closed", socket.name, type(fault).__name__)
+                pause = RETRY_REFUSED
             finally:
                 self._part(lane)
             await asyncio.sleep(pause)

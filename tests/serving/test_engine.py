@@ -120,6 +120,13 @@ async def test_a_text_that_breaks_the_model_fails_alone(engine: Engine, monkeypa
     assert len(await engine.judge(["card"])) == 1
 
 
+async def test_an_answer_that_cannot_be_made_of_a_run_reaches_its_caller(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.engine.softmax", lambda *given: 1 / 0)
+    for _ in range(3):  # more often than there are threads: none of them has died
+        with pytest.raises(ZeroDivisionError):
+            await engine.judge(["card"])
+
+
 async def test_a_cancelled_caller_gives_up_its_place(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = Gate(engine, monkeypatch)
     busy = [asyncio.create_task(engine.judge(["card"])) for _ in range(2)]

@@ -151,6 +151,24 @@ async def test_garbage_ends_the_connection_and_the_request_goes_to_the_next(sock
         await link.close()
 
 
+async def test_a_fault_of_our_own_does_not_end_the_way_to_a_worker(
+    socket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(wire, "unusable", lambda message: {}["a secret text"])
+    async with stage(socket) as actors:
+        link = Link([socket], tmp_path).start()
+        actor = await actors.get()
+        task = asyncio.create_task(link.judge(["a"]))
+        actor.answers((await actor.hears())["id"], "a")
+        successor = await actors.get()
+        monkeypatch.undo()
+        successor.answers((await successor.hears())["id"], "a")
+        assert (await task)[0].text == "a"
+        assert "KeyError while listening" in caplog.text
+        assert "secret" not in caplog.text
+        await link.close()
+
+
 async def test_a_cancelled_caller_frees_its_place_and_the_worker_is_told(socket: Path, tmp_path: Path) -> None:
     async with stage(socket) as actors:
         link = Link([socket], tmp_path).start()
