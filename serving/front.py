@@ -87,7 +87,7 @@ def _limits(route: Route) -> Limits:
 
 async def _obey(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fleet: Fleet, service: Service, server: uvicorn.Server) -> None:
     """Do what the supervisor says. Switching waits for workers, so pings are answered beside it."""
-    switches: set[asyncio.Task[None]] = set()
+    switches: set[asyncio.Task[bool]] = set()
     while said := await reader.readline():
         told = json.loads(said)
         if "ping" in told:
