@@ -44,6 +44,8 @@ async def _attend(supervisor: Supervisor, reader: asyncio.StreamReader, writer: 
         done = await _obey(supervisor, json.loads(line), lambda said: tell(say=said))
     except ReleaseError as fault:
         tell(error=str(fault))
+    except OSError as fault:  # a full disk, a Bento that cannot be read
+        tell(error=f"{fault.strerror or type(fault).__name__}{f': {fault.filename}' if fault.filename else ''}; nothing was changed")
     except (ValueError, KeyError, TypeError) as fault:
         tell(error=f"not a command of this service ({type(fault).__name__}); client and service are of different versions")
     else:

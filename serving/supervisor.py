@@ -301,8 +301,13 @@ class Supervisor:
 
     async def _go(self, live: Live) -> Live:
         """Make a pointer true: on disk first, then in the front; then end what it no longer names."""
-        before, self.live = self._known(), live
-        self.place.write(live)
+        before = self._known()
+        try:
+            self.place.write(live)
+        except OSError as fault:  # the disk is full, say
+            await self._end_unnamed(before)
+            raise ReleaseError(f"{self.place.folder}/live.json cannot be written: {fault.strerror}; nothing was changed") from None
+        self.live = live
         try:
             await self.front.switch(self._route(live, self._groups_of(live)))
         except ReleaseError:
@@ -310,13 +315,18 @@ class Supervisor:
             self.live = Live(live.generation + 1, before.champion, before.previous, before.trial, before.since)
             self.place.write(self.live)
             await self.front.switch(self._route(self.live, self._groups_of(self.live)))
+            await self._end_unnamed(self.live)
             raise
         self._tell_of(before, live)
+        await self._end_unnamed(live)
+        await asyncio.to_thread(self.place.sweep, live)
+        return live
+
+    async def _end_unnamed(self, live: Live) -> None:
+        """End the workers of versions that a pointer does not name."""
         named = {release.name for release in live.releases}
         for name in [name for name in self._groups if name not in named]:
             await self._groups.pop(name).end()
-        await asyncio.to_thread(self.place.sweep, live)
-        return live
 
     def _tell_of(self, before: Live, live: Live) -> None:
         if before.champion != live.champion:

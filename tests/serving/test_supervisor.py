@@ -102,6 +102,32 @@ def test_a_version_that_cannot_be_trusted_or_started_leaves_the_live_one_alone(
     assert len(psutil.Process(service.process.pid).children()) == 2
 
 
+def test_a_pointer_that_cannot_be_written_changes_nothing(service: Running, bentos: tuple[Path, Path], versions: tuple[str, str]) -> None:
+    one, two = versions
+    in_the_way = service.place.folder / ".live.json.partial"
+    in_the_way.mkdir()
+    with pytest.raises(ReleaseError, match=r"live\.json cannot be written: .*; nothing was changed"):
+        service.ask("swap", bento=str(bentos[1]))
+    assert service.version() == service.ask("live")["champion"] == one
+    assert service.pids(two) == []  # what was started for it has ended
+    in_the_way.rmdir()
+    service.ask("swap", bento=str(bentos[1]))
+    assert service.version() == service.ask("live")["champion"] == two
+
+
+def test_a_disk_that_takes_no_bento_is_told_in_its_own_words(
+    service: Running, bentos: tuple[Path, Path], versions: tuple[str, str]
+) -> None:
+    releases = service.place.folder / "releases"
+    releases.rename(releases.with_name("elsewhere"))
+    releases.write_text("")
+    with pytest.raises(ReleaseError, match=r"(Not a directory|File exists): .*releases.*; nothing was changed"):
+        service.ask("swap", bento=str(bentos[1]))
+    releases.unlink()
+    releases.with_name("elsewhere").rename(releases)
+    assert service.version() == versions[0]
+
+
 def test_a_shadow_is_never_heard_and_a_canary_is_heard_by_its_share(
     service: Running, bentos: tuple[Path, Path], versions: tuple[str, str]
 ) -> None:
