@@ -11,18 +11,18 @@ nothing of HTTP or of models. Not for use across fork(): a child would share the
 
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from threading import BoundedSemaphore, Event, Lock, Thread
+from threading import Event, Lock, Thread
 from typing import Literal, TypeVar
 
 from evergreen.monitoring import database, request_log, retention
-from evergreen.monitoring.journal import Journal, JournalFull
+from evergreen.monitoring.intake import BATCH, Intake
+from evergreen.monitoring.journal import Batch
 from evergreen.monitoring.lines import DamagedLine, Row, UnknownLine, from_line, to_line
+from evergreen.monitoring.on_its_way import OnItsWay
+from evergreen.monitoring.questions import Questions
 from evergreen.monitoring.records import Answered, Labelled
 from evergreen.monitoring.refused import NAME, RefusedRows
 
@@ -31,8 +31,7 @@ Found = TypeVar("Found")
 
 log = logging.getLogger("evergreen.request_log")
 
-PERIOD = 0.2  # seconds between two tries to empty the journal
-BATCH = 500  # rows of one transaction; that many waiting rows also wake the thread early
+PERIOD = 0.2  # seconds between two tries to empty the journal; a full batch wakes the thread earlier
 LONGEST_WAIT = 2.0  # seconds between two tries while the database is away
 SPELL_SECONDS = 1.0  # of emptying the journal, after which what came meanwhile is synced first
 ADOPTION_SECONDS = 5.0
@@ -40,11 +39,7 @@ FIRST_RETENTION_SECONDS = 60.0  # after the start, which has other things to do
 RETENTION_SECONDS = 600.0
 RETENTION_GRACE = 30.0  # seconds that deleting may take before the database counts as hanging
 FIRST_TRY_SECONDS = 4.0  # how long a question waits for the first try at the database
-ANSWER_SECONDS = 3.0  # that a question waits for its answer
-ASKERS = 4  # questions at a time; the pool of connections holds more, so that one is left for the rows
 HANGING_SECONDS = 5.0  # of one statement, after which the database counts as away
-BUFFER_BYTES = 16 * 2**20  # of rows held in memory while the disk takes none
-REMEMBERED = 500_000  # ids of rows on their way, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +62,17 @@ class Recorder:
 
     def __init__(self, url: str, spool: Path, keep_days: float, keep_megabytes: float, spool_megabytes: float) -> None:
         self._engine = database.connect(url)
-        self._journal = Journal(spool, max_bytes=int(spool_megabytes * 1e6))
+        self._intake = Intake(spool, max_bytes=int(spool_megabytes * 1e6))
         self._refused = RefusedRows(spool / NAME)
         self._limits = retention.Limits(seconds=keep_days * 86_400, bytes=int(keep_megabytes * 1e6))
-        self._buffer: deque[bytes] = deque()
-        self._buffered = 0
-        self._lock = Lock()  # over everything that follows
-        self._answers: set[str] = set()  # request ids on their way
-        self._labels: dict[str, tuple[tuple[float, str], str]] = {}  # on their way, the newest of each request: (its order, its label)
-        self._forgetful = False  # whether some were not remembered
-        self._dropped = self._damaged = self._recorded = 0
+        self._on_its_way = OnItsWay()
+        self._questions = Questions(self._note)
+        self._damaged = self._recorded = 0
         self._up = self._prepared = False
         self._error: str | None = None
-        self._disk_error: str | None = None
         self._retention_error: str | None = None
+        self._error_lock = Lock()
         self._asked_at: float | None = None  # since when the thread waits for the database
-        self._askers = BoundedSemaphore(ASKERS)
         self._wake, self._tried, self._closing = Event(), Event(), Event()
         self._next_adoption = self._next_look = 0.0
         self._next_retention = time.monotonic() + FIRST_RETENTION_SECONDS
@@ -99,17 +89,14 @@ class Recorder:
         if self._thread.ident is not None:
             self._thread.join(timeout)
         if not self._thread.is_alive():
-            self._journal.close()
+            self._intake.close()
+            self._questions.close()
             self._engine.dispose()
 
     def answered(self, rows: Sequence[Answered]) -> None:
         """Keep the answers of a request; when it returns, the death of this process loses none of them."""
-        if not rows:
-            return
-        self._remember_answers(rows)
-        if not self._keep(rows):
-            with self._lock:
-                self._answers.difference_update(row.request_id for row in rows)
+        self._on_its_way.remember(rows)
+        self._keep(rows)
 
     def labelled(self, row: Labelled) -> Told | None:
         """Keep a label that was told for a request, and say whether it is new; a repeated one is not kept again.
@@ -117,119 +104,63 @@ class Recorder:
         None: it could not be kept (disk and memory are full): ask for it to be sent again. While the database is away,
         "recorded" may stand for a correction of a label that only the database holds.
         """
-        before = self._label_on_its_way(row.request_id)
+        before = self._on_its_way.label(row.request_id)
         if before is None:
             before = self._ask(lambda: request_log.label_of(self._engine, row.request_id))
-        with self._lock:
-            on_its_way = self._labels.get(row.request_id)
-            before = on_its_way[1] if on_its_way else before
-            if before == row.label:
-                return "already recorded"
-            order = (row.time, row.feedback_id)
-            if (on_its_way is None or on_its_way[0] < order) and len(self._labels) < REMEMBERED:
-                self._labels[row.request_id] = (order, row.label)
+        if before == row.label:
+            return "already recorded"
+        before = self._on_its_way.swap(row, before)
+        if before == row.label:  # somebody said so meanwhile
+            return "already recorded"
         if not self._keep([row]):
-            with self._lock:
-                self._labels.pop(row.request_id, None)
             return None
         return "recorded" if before is None else "corrected"
 
     def knows(self, request_id: str) -> bool | None:
         """Return whether there is an answer of this id, on its way or in the database; None: the database cannot be asked."""
-        if self._is_on_its_way(request_id):
+        if self._on_its_way.has(request_id):
             return True
         found = self._ask(lambda: request_log.known(self._engine, request_id))
-        if found or self._is_on_its_way(request_id):
+        if found or self._on_its_way.has(request_id):
             return True
-        return None if found is None or self._forgetful or self._journal.inherited else False
+        return None if found is None or self._on_its_way.forgetful or self._intake.journal.inherited else False
 
     def state(self) -> State:
         """Return how it fares now."""
-        with self._lock:
-            return State(
-                pending=self._journal.pending + len(self._buffer),
-                dropped=self._dropped,
-                refused=self._refused.count,
-                damaged=self._damaged + self._journal.torn,
-                spool_bytes=self._journal.bytes,
-                buffered_bytes=self._buffered,
-                recorded=self._recorded,
-                database_up=self._is_up(),
-                last_error=self._disk_error or self._error or (self._retention_error if self._is_up() else "the database does not answer"),
-            )
-
-    # On the way in
+        up, journal = self._is_up(), self._intake.journal
+        return State(
+            pending=self._intake.pending,
+            dropped=self._intake.dropped,
+            refused=self._refused.count,
+            damaged=self._damaged + journal.torn,
+            spool_bytes=journal.bytes,
+            buffered_bytes=self._intake.buffered,
+            recorded=self._recorded,
+            database_up=up,
+            last_error=self._intake.error or self._error or (self._retention_error if up else "the database does not answer"),
+        )
 
     def _keep(self, rows: Sequence[Row]) -> bool:
-        """Append to the journal; where that cannot be, hold the rows in memory up to a bound, or count them as lost."""
-        try:
-            lines = [to_line(row) for row in rows]
-        except (TypeError, ValueError) as fault:  # a mistake of ours, not of the caller, who shall have the answer all the same
-            with self._lock:
-                self._dropped += len(rows)
-            log.error("request log: a row cannot be written as JSON (%s)", type(fault).__name__)
-            return False
-        try:
-            self._journal.append(lines)
-        except JournalFull as fault:
-            size = sum(map(len, lines))
-            with self._lock:
-                self._disk_error = str(fault)
-                if self._buffered + size > BUFFER_BYTES:
-                    self._dropped += len(lines)
-                    return False
-                self._buffer.extend(lines)
-                self._buffered += size
-        if self._up and self._journal.pending >= BATCH:  # while the database is away, haste would only disturb its start
+        kept = bool(rows) and self._intake.keep(rows)
+        if not kept:
+            self._on_its_way.forget(rows)
+        elif self._up and self._intake.pending >= BATCH:  # while the database is away, haste would only disturb its start
             self._wake.set()
-        return True
-
-    def _remember_answers(self, rows: Sequence[Answered]) -> None:
-        with self._lock:
-            if len(self._answers) < REMEMBERED:
-                self._answers.update(row.request_id for row in rows)
-            else:
-                self._forgetful = True
-
-    def _is_on_its_way(self, request_id: str) -> bool:
-        with self._lock:
-            return request_id in self._answers
-
-    def _label_on_its_way(self, request_id: str) -> str | None:
-        with self._lock:
-            found = self._labels.get(request_id)
-            return found[1] if found else None
-
-    # Asking
+        return kept
 
     def _is_up(self) -> bool:
         since = self._asked_at
         return self._up and (since is None or time.monotonic() - since < HANGING_SECONDS)
 
     def _ask(self, question: Callable[[], Found]) -> Found | None:
-        """Return the database's answer, or None where it is away or takes too long: a driver may wait for ever for one that hangs."""
+        """Return the database's answer, or None where it is away."""
         if self._thread.is_alive():
             self._tried.wait(FIRST_TRY_SECONDS)
-        if not self._is_up() or not self._askers.acquire(timeout=ANSWER_SECONDS):
-            return None
-        answer: list[Found] = []
-
-        def ask() -> None:
-            try:
-                answer.append(question())
-            except Exception as fault:
-                self._note(fault)
-            finally:
-                self._askers.release()
-
-        asker = Thread(target=ask, name="request log, a question", daemon=True)
-        asker.start()
-        asker.join(ANSWER_SECONDS)
-        return answer[0] if answer else None
+        return self._questions.ask(question) if self._is_up() and not self._closing.is_set() else None
 
     def _note(self, fault: Exception) -> None:
         words = database.described(fault)
-        with self._lock:
+        with self._error_lock:
             new, self._error = words != self._error, words
         if new:
             log.warning("request log: %s", words)
@@ -259,61 +190,27 @@ class Recorder:
                 return
 
     def _to_disk(self) -> None:
-        """Put what memory holds into the journal as soon as that takes it, and the journal on the disk."""
         now = time.monotonic()
         if now >= self._next_adoption:
             self._next_adoption = now + ADOPTION_SECONDS
-            with suppress(OSError):  # the next time, then
-                self._journal.adopt()
-        while self._buffer:
-            lines = self._oldest_buffered()
-            try:
-                self._journal.append(lines)
-            except JournalFull:
-                break
-            self._unbuffer(lines)
-        try:
-            self._journal.sync()
-        except OSError as fault:
-            self._disk_error = f"the journal cannot be brought to the disk: {fault.strerror}"
-        else:
-            if not self._buffer:
-                self._disk_error = None
-
-    def _oldest_buffered(self) -> list[bytes]:
-        with self._lock:
-            return list(islice(self._buffer, BATCH))
-
-    def _unbuffer(self, lines: list[bytes]) -> None:
-        with self._lock:
-            for _ in lines:
-                self._buffer.popleft()
-            self._buffered -= sum(map(len, lines))
+            self._intake.adopt()
+        self._intake.settle()
 
     def _to_database(self) -> bool:
         """Bring to the database what waits, for a while; return whether more waits."""
         self._asked_at = start = time.monotonic()
         self._look_at_database(start)
-        more = self._empty_journal(start) or self._empty_buffer(start)
-        with self._lock:
-            self._error = None
-            if not self._journal.pending:
-                self._forgetful = False
-        if not more and time.monotonic() >= self._next_retention and not self._closing.is_set():
+        while batch := self._intake.next():
+            if time.monotonic() - start > SPELL_SECONDS:
+                return True
+            self._insert_lines(batch.lines if isinstance(batch, Batch) else batch)
+            self._intake.done(batch)
+        self._error = None
+        if not self._intake.pending:
+            self._on_its_way.all_arrived()
+        if time.monotonic() >= self._next_retention and not self._closing.is_set():
             self._retire()
-        return more
-
-    def _retire(self) -> None:
-        """Delete what is too old or too much; trouble with that is shown, but no reason to take the database for away."""
-        self._asked_at = time.monotonic() + RETENTION_GRACE
-        finished, self._retention_error = True, None
-        try:
-            finished = retention.retire(self._engine, self._limits, now=time.time())
-            self._refused.retire(time.time() - self._limits.seconds)
-        except Exception as fault:
-            self._retention_error = f"old rows cannot be deleted: {database.described(fault)}"
-            log.warning("request log: %s", self._retention_error)
-        self._next_retention = time.monotonic() + (RETENTION_SECONDS if finished else PERIOD)
+        return False
 
     def _look_at_database(self, now: float) -> None:
         """Make the tables at first, and see from time to time that the database is there although nothing is to be inserted."""
@@ -327,23 +224,6 @@ class Recorder:
         self._up = True
         self._tried.set()
 
-    def _empty_journal(self, start: float) -> bool:
-        while batch := self._journal.read(BATCH):
-            if time.monotonic() - start > SPELL_SECONDS:
-                return True
-            self._insert_lines(batch.lines)
-            self._journal.done(batch)
-        return False
-
-    def _empty_buffer(self, start: float) -> bool:
-        while self._buffer:
-            if time.monotonic() - start > SPELL_SECONDS:
-                return True
-            lines = self._oldest_buffered()
-            self._insert_lines(lines)
-            self._unbuffer(lines)
-        return False
-
     def _insert_lines(self, lines: list[bytes]) -> None:
         rows = []
         for line in lines:
@@ -355,7 +235,7 @@ class Recorder:
                 self._refused.put(line)
         if rows:
             self._insert(rows)
-            self._forget(rows)
+            self._on_its_way.forget(rows)
 
     def _insert(self, rows: list[Row]) -> None:
         """Insert rows; where the database blames what they hold, halve them until the one is alone that it refuses."""
@@ -374,11 +254,14 @@ class Recorder:
             self._insert(rows[:half])
             self._insert(rows[half:])
 
-    def _forget(self, rows: Sequence[Row]) -> None:
-        """Stop remembering rows that were on their way: the database knows them now."""
-        with self._lock:
-            for row in rows:
-                if isinstance(row, Answered):
-                    self._answers.discard(row.request_id)
-                elif row.request_id in self._labels and self._labels[row.request_id][0] <= (row.time, row.feedback_id):
-                    del self._labels[row.request_id]
+    def _retire(self) -> None:
+        """Delete what is too old or too much; trouble with that is shown, but no reason to take the database for away."""
+        self._asked_at = time.monotonic() + RETENTION_GRACE
+        finished, self._retention_error = True, None
+        try:
+            finished = retention.retire(self._engine, self._limits, now=time.time())
+            self._refused.retire(time.time() - self._limits.seconds)
+        except Exception as fault:
+            self._retention_error = f"old rows cannot be deleted: {database.described(fault)}"
+            log.warning("request log: %s", self._retention_error)
+        self._next_retention = time.monotonic() + (RETENTION_SECONDS if finished else PERIOD)

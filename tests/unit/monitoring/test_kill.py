@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from evergreen.monitoring import database
+from evergreen.monitoring import database, intake, questions
 from evergreen.monitoring import journal as journal_module
 from evergreen.monitoring import recorder as recorder_module
 from evergreen.monitoring.request_log import answers
@@ -123,7 +123,7 @@ def test_rows_reach_a_postgresql_that_was_stopped_all_along(postgresql: Server, 
 
 
 def test_a_postgresql_that_hangs_makes_nobody_wait_for_long(postgresql: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder_module, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(questions, "ANSWER_SECONDS", 0.5)
     monkeypatch.setattr(recorder_module, "HANGING_SECONDS", 1.0)
     log = recorder(tmp_path, postgresql.fresh())
     log.start()
@@ -198,6 +198,6 @@ def test_memory_stays_bounded_while_neither_disk_nor_database_takes_anything(tmp
     for _ in range(400):
         log.answered([row])
     state = log.state()
-    assert state.buffered_bytes <= recorder_module.BUFFER_BYTES
+    assert state.buffered_bytes <= intake.BUFFER_BYTES
     assert state.pending + state.dropped == 400
     assert state.dropped > 200

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from evergreen.errors import LogError
-from evergreen.monitoring import database, request_log
+from evergreen.monitoring import database, intake, request_log
 from evergreen.monitoring import recorder as module
 from evergreen.monitoring.recorder import Recorder
 from evergreen.monitoring.request_log import answers, feedback
@@ -194,7 +194,7 @@ def test_what_a_closed_recorder_left_is_taken_up_by_the_next(tmp_path: Path, url
 
 
 def test_a_full_disk_is_answered_from_memory_and_beyond_it_by_counting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BUFFER_BYTES", 2000)
+    monkeypatch.setattr(intake, "BUFFER_BYTES", 2000)
     log = recorder(tmp_path, spool_megabytes=0.001)
     rows = [answered(f"{number}") for number in range(20)]
     for row in rows:
