@@ -4,9 +4,10 @@ The environment of every flow is set here, before Prefect and DVC read it: state
 """
 
 import os
-from pathlib import Path
 
-HOME = Path(os.environ.get("EVERGREEN_HOME", ".evergreen")).resolve()
+from evergreen.home import home
+
+HOME = home().resolve()
 ENVIRONMENT = {
     "EVERGREEN_HOME": str(HOME),
     "PREFECT_HOME": str(HOME / "prefect"),

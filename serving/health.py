@@ -65,6 +65,8 @@ class Health:
         told = []
         if state.dropped:
             told.append(f"{state.dropped} rows of the request log are lost")
+        if state.buffered_bytes:
+            told.append("the disk takes no rows of the request log; they are held in memory")
         if not state.database_up:
             told.append(f"the request log's database is away; {state.pending} rows wait for it")
         return told

@@ -142,6 +142,7 @@ class _LogState(Collector):
         yield CounterMetricFamily("evergreen_log_refused_rows", "Rows that the database would not take, put aside.", state.refused)
         yield CounterMetricFamily("evergreen_log_damaged_rows", "Rows of the journal that were no longer whole.", state.damaged)
         yield GaugeMetricFamily("evergreen_log_spool_bytes", "Size of the journal.", state.spool_bytes)
+        yield GaugeMetricFamily("evergreen_log_buffered_bytes", "Rows in memory alone, as the disk takes none.", state.buffered_bytes)
         yield GaugeMetricFamily("evergreen_log_database_up", "1 while the request log's database answers.", int(state.database_up))
 
     def describe(self) -> list[Metric]:

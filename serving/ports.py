@@ -36,6 +36,10 @@ class RecorderState(Protocol):
         """Bytes of the journal."""
 
     @property
+    def buffered_bytes(self) -> int:
+        """Bytes of rows that are in memory alone, because the disk takes no more: the death of the process would lose them."""
+
+    @property
     def database_up(self) -> bool:
         """Whether the last try at the database went well."""
 

@@ -76,6 +76,7 @@ class FakeState:
     refused: int = 0
     damaged: int = 0
     spool_bytes: int = 0
+    buffered_bytes: int = 0
     database_up: bool = True
     last_error: str | None = None
 

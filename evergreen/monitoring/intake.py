@@ -55,7 +55,7 @@ class Intake:
     def _keep_in_memory(self, lines: list[bytes], why: str) -> bool:
         size = sum(map(len, lines))
         with self._lock:
-            self.error = why
+            self._note(f"{why}; rows are held in memory")
             if self.buffered + size > BUFFER_BYTES:
                 self.dropped += len(lines)
                 return False
@@ -79,7 +79,7 @@ class Intake:
         try:
             self.journal.sync()
         except OSError as fault:
-            self.error = f"the journal cannot be brought to the disk: {fault.strerror}"
+            self._note(f"the journal cannot be brought to the disk: {fault.strerror}")
         else:
             if not self._buffer:
                 self.error = None
@@ -98,6 +98,11 @@ class Intake:
     def close(self) -> None:
         """Let go of the journal; what is not done stays on it for the next start."""
         self.journal.close()
+
+    def _note(self, words: str) -> None:
+        if self.error is None:  # once, not for every row
+            log.warning("request log: %s", words)
+        self.error = words
 
     def _oldest(self) -> list[bytes]:
         with self._lock:

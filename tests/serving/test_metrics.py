@@ -77,7 +77,9 @@ def test_old_versions_leave_with_all_their_series() -> None:
 
 class Log:
     def state(self) -> SimpleNamespace:
-        return SimpleNamespace(pending=3, dropped=2, refused=5, damaged=4, spool_bytes=100, database_up=False, last_error="a secret")
+        return SimpleNamespace(
+            pending=3, dropped=2, refused=5, damaged=4, spool_bytes=100, buffered_bytes=7, database_up=False, last_error="a secret"
+        )
 
 
 def model(version: str, **more: int) -> SimpleNamespace:
@@ -93,6 +95,7 @@ def test_how_log_and_models_fare_is_asked_at_each_scrape() -> None:
         "evergreen_log_refused_rows_total": 5,
         "evergreen_log_damaged_rows_total": 4,
         "evergreen_log_spool_bytes": 100,
+        "evergreen_log_buffered_bytes": 7,
         "evergreen_log_database_up": 0,
         "evergreen_live champion v1": 1,
         "evergreen_workers v1": 2,

@@ -193,6 +193,18 @@ def test_what_a_closed_recorder_left_is_taken_up_by_the_next(tmp_path: Path, url
     assert sorted(stored(url, answers.c.request_id)) == sorted(row.request_id for row in rows)
 
 
+def test_what_a_process_left_that_died_beside_is_taken_up(log: Recorder, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ADOPTION_SECONDS", 0.0)
+    beside = recorder(tmp_path, url)
+    row = answered()
+    beside.answered([row])
+    log.answered([answered()])
+    emptied(log)
+    assert log.knows(row.request_id) is False  # another living process has it on its journal
+    beside.close()
+    wait_until(lambda: log.knows(row.request_id), "it is taken up")
+
+
 def test_a_full_disk_is_answered_from_memory_and_beyond_it_by_counting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake, "BUFFER_BYTES", 2000)
     log = recorder(tmp_path, spool_megabytes=0.001)
