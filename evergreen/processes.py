@@ -10,13 +10,15 @@ from contextlib import suppress
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+# Found at import: between fork and exec, where other threads may hold the loader's lock, is no time to look for it.
+_PRCTL = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 SECONDS_TO_END = 10
 
 
 def die_with_parent() -> None:
     """Ask Linux to kill this process when its parent dies: an orphan would write beside the one that a re-run starts."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if _PRCTL is not None:
+        _PRCTL(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def stream(command: Sequence[str], environment: dict[str, str], folder: Path) -> Generator[str, None, int]:

@@ -53,8 +53,8 @@ async def _answer(listening: socket.socket, line: socket.socket) -> None:
     fleet = Fleet()
     service = Service(fleet, serve, _limits(route))
     server = uvicorn.Server(_config(service, serve))
-    # uvicorn sends itself the signal again once it has ended; there is more to do then.
-    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    # Until uvicorn has its own handler, and again when it has ended and sends itself the signal once more: there is more to do then.
+    signal.signal(signal.SIGTERM, lambda number, frame: setattr(server, "should_exit", True))
     service.start()
     switching = asyncio.create_task(_begin(route, writer, fleet, service))
     listens = asyncio.create_task(_obey(reader, writer, fleet, service, server))

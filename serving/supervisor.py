@@ -9,10 +9,7 @@ pointer is written first and the front takes its route from the pointer alone. K
 """
 
 import asyncio
-import json
-import os
 import socket
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,130 +18,12 @@ from pydantic import ValidationError
 
 from evergreen.config import Serve
 from evergreen.errors import ReleaseError
-from evergreen.processes import die_with_parent
 from evergreen.release.live import Live, Place, Release, Trial, first
-from serving.children import Child, ChildError, Say, launch
-from serving.fleet import Route, Stop
+from serving.children import ChildError, Say
+from serving.fleet import Route
+from serving.front_line import FrontLine
+from serving.group import SECONDS_TO_START, Group
 from serving.settings import SETTINGS, Settings, Size
-
-SECONDS_TO_START = 60.0
-SECONDS_TO_SWITCH = 40.0
-# What a process of ours may know of this one's environment. Workers run a version's own code: passwords are none of its business.
-KNOWN_TO_WORKERS = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV", "TMPDIR")
-CODE = Path(__file__).resolve().parents[1]
-
-
-class Group:
-    """The workers of one version."""
-
-    def __init__(self, release: Release, bento: Path, sockets: Path, size: Size, environment: dict[str, str], say: Say) -> None:
-        self.stop = Stop(release.version, bento / "src", tuple(sockets / f"{release.name}.{number}.sock" for number in range(size.workers)))
-        self.release = release
-        self.children = [self._child(number, path, size, environment, say) for number, path in enumerate(self.stop.sockets, 1)]
-
-    def _child(self, number: int, path: Path, size: Size, environment: dict[str, str], say: Say) -> Child:
-        arguments = ["--root", str(self.stop.root), "--socket", str(path), "--threads", str(size.threads)]
-        command = [sys.executable, "-m", "serving.worker", *arguments]
-
-        async def start() -> asyncio.subprocess.Process:
-            return await launch(command, cwd=self.stop.root, env=environment, preexec=die_with_parent)
-
-        async def pulse() -> None:
-            reader, writer = await asyncio.open_unix_connection(path)
-            try:
-                await reader.readexactly(1)  # the beginning of its hello
-            finally:
-                writer.close()
-
-        return Child(f"worker {number} of {self.release.version}", start, say, pulse)
-
-    async def start(self) -> None:
-        """Start every worker and wait until all are ready; raises ReleaseError, and none is left, when one does not come up."""
-        results = await asyncio.gather(*(child.start(SECONDS_TO_START) for child in self.children), return_exceptions=True)
-        failed = next((result for result in results if isinstance(result, BaseException)), None)
-        if failed is not None:
-            await self.end()
-            raise ReleaseError(str(failed)) if isinstance(failed, ChildError) else failed
-
-    async def end(self) -> None:
-        """Let every worker finish and end, and take its socket away."""
-        await asyncio.gather(*(child.stop() for child in self.children))
-        for path in self.stop.sockets:
-            path.unlink(missing_ok=True)
-
-
-class Front:
-    """The process that answers on the port, and the line on which it is told what is live."""
-
-    def __init__(self, listening: socket.socket, home: Path, serve: Serve, say: Say) -> None:
-        self._listening, self._home = listening, home
-        self._hello = {"serve": serve.model_dump(mode="json")}
-        self._route: Route | None = None
-        self._line: asyncio.StreamWriter | None = None
-        self._switched = asyncio.Condition()
-        self._generation = 0
-        self._refused: tuple[int, str] = (0, "")
-        self._reader: asyncio.Task[None] | None = None
-        self._pinged, self._answered = 0, 0
-        self.child = Child("front", self._start, say, self._pulse)
-
-    async def switch(self, route: Route) -> None:
-        """Tell it what is live, and wait until it answers so; one that is being started again is told as soon as it is up."""
-        self._route = route
-        await self._tell()
-        try:
-            async with asyncio.timeout(SECONDS_TO_SWITCH), self._switched:
-                await self._switched.wait_for(lambda: self._generation >= route.generation or self._refused[0] == route.generation)
-        except TimeoutError:
-            raise ReleaseError(f"the front has not switched within {SECONDS_TO_SWITCH:.0f} s") from None
-        if self._generation < route.generation:
-            raise ReleaseError(f"the front could not switch: {self._refused[1]}")
-
-    async def _start(self) -> asyncio.subprocess.Process:
-        ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "serving.front", "--listening", str(self._listening.fileno()), "--line", str(theirs.fileno())]
-        path = os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")]))
-        environment = os.environ | {"PYTHONPATH": path, "EVERGREEN_HOME": str(self._home)}
-        try:
-            process = await launch(
-                command, cwd=Path.cwd(), env=environment, preexec=die_with_parent, fds=(self._listening.fileno(), theirs.fileno())
-            )
-        finally:
-            theirs.close()
-        if self._reader is not None:
-            self._reader.cancel()
-        if self._line is not None:
-            self._line.close()
-        self._generation = 0
-        reader, self._line = await asyncio.open_connection(sock=ours)
-        self._reader = asyncio.create_task(self._hear(reader))
-        self._line.write(json.dumps(self._hello).encode() + b"\n")
-        await self._tell()
-        return process
-
-    async def _tell(self) -> None:
-        if self._line is not None and self._route is not None and not self._line.is_closing():
-            self._line.write(json.dumps(self._route.told()).encode() + b"\n")
-
-    async def _pulse(self) -> None:
-        self._pinged += 1
-        wanted = self._pinged
-        if self._line is not None:
-            self._line.write(json.dumps({"ping": wanted}).encode() + b"\n")
-        async with self._switched:
-            await self._switched.wait_for(lambda: self._answered >= wanted)
-
-    async def _hear(self, reader: asyncio.StreamReader) -> None:
-        while line := await reader.readline():
-            told = json.loads(line)
-            async with self._switched:
-                if "pong" in told:
-                    self._answered = told["pong"]
-                elif "refused" in told:
-                    self._refused = (told["refused"], told["why"])
-                else:
-                    self._generation = told["switched"]
-                self._switched.notify_all()
 
 
 class Supervisor:
@@ -157,7 +36,7 @@ class Supervisor:
         self.live: Live | None = None
         self._groups: dict[str, Group] = {}
         self._changing = asyncio.Lock()
-        self.front = Front(self.listening, place.home, serve, say)
+        self.front = FrontLine(self.listening, place.home, serve, say)
 
     @property
     def address(self) -> str:
@@ -189,7 +68,13 @@ class Supervisor:
         if live != before:
             self.place.write(live)
         self.live = live
-        await self.front.switch(self._route(live, [live.champion]))
+        try:
+            await self.front.switch(self._route(live, [live.champion]))
+        except ReleaseError:
+            if before is not None:  # or every later start would try what could not be switched to
+                self.place.write(before)
+            await self.end()
+            raise
 
     async def warm_others(self) -> None:
         """Bring up the other versions that the pointer names; one that cannot start is said, and does no harm to the champion."""
@@ -200,11 +85,10 @@ class Supervisor:
                     return
                 try:
                     await self._group(release)
+                    if live.trial and live.trial.release == release:
+                        await self.front.switch(self._route(live, self._groups_of(live)))
                 except ReleaseError as fault:
                     self.say(f"{release.version}, kept beside the live version, could not be started: {fault}")
-                    continue
-                if live.trial and live.trial.release == release:
-                    await self.front.switch(self._route(live, self._groups_of(live)))
 
     async def swap(self, bento: Path, say: Say) -> Live:
         """Make a Bento's version live."""
@@ -292,7 +176,8 @@ class Supervisor:
         await asyncio.to_thread(self.place.check, release)
         self._readable(release)
         self.place.run.mkdir(mode=0o700, parents=True, exist_ok=True)
-        group = Group(release, self.place.bento(release), self.place.run, self.size, self._environment(), self.say)
+        bytecode = self.place.folder.resolve() / "bytecode"
+        group = Group(release, self.place.bento(release), sockets=self.place.run, bytecode=bytecode, size=self.size, say=self.say)
         await group.start()
         self._groups[release.name] = group
         if say:
@@ -346,12 +231,6 @@ class Supervisor:
         if live.trial is None or live.trial.release.name not in stops:
             return Route(live.generation, champion)
         return Route(live.generation, champion, stops[live.trial.release.name], live.trial.mode, live.trial.share)
-
-    def _environment(self) -> dict[str, str]:
-        """Return the environment of a worker. Its byte code goes elsewhere: a release's folder holds what was signed, and no more."""
-        known = {name: os.environ[name] for name in KNOWN_TO_WORKERS if name in os.environ}
-        compiled = str((self.place.folder / "bytecode").resolve())
-        return known | {"PYTHONPYCACHEPREFIX": compiled, "OMP_WAIT_POLICY": "PASSIVE", "DO_NOT_TRACK": "1"}
 
 
 def _listen(host: str, port: int) -> socket.socket:
