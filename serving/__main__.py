@@ -21,9 +21,9 @@ from evergreen.errors import AccessError, EvergreenError, ReleaseError
 from evergreen.home import home, traffic_url
 from evergreen.release.live import Place
 from evergreen.release.manifest import verify
-from serving.control import listen
+from serving.machine.control import listen
+from serving.machine.supervisor import Supervisor
 from serving.settings import SETTINGS, Settings
-from serving.supervisor import Supervisor
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Self
 
 from evergreen.config import Serve
-from serving.backend import Challenger
-from serving.engine import Engine
+from serving.model.backend import Challenger
+from serving.model.engine import Engine
+from serving.model.worker import load
 from serving.settings import Size
-from serving.worker import load
 
 
 class Alone:

@@ -11,14 +11,14 @@ from evergreen.access import FILE, KeyRing
 from evergreen.config import Serve
 from evergreen.home import home, spool, traffic_url
 from evergreen.monitoring.recorder import Recorder
-from serving.about import pages
-from serving.app import build_app
-from serving.backend import Models
-from serving.desk import Desk
-from serving.health import Health
-from serving.metrics import Metrics
-from serving.pressure import Admission
-from serving.rate import Rate
+from serving.api.app import build_app
+from serving.api.desk import Desk
+from serving.api.health import Health
+from serving.api.metrics import Metrics
+from serving.api.pressure import Admission
+from serving.api.rate import Rate
+from serving.model.backend import Models
+from serving.pages.about import pages
 from serving.settings import Limits
 
 SECONDS_TO_RECORD = 10.0  # that the request log may take at the end to empty its journal; what is left is replayed at the next start

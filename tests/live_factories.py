@@ -13,9 +13,9 @@ from starlette.types import ASGIApp
 
 from evergreen.data.text import clean_text
 from evergreen.model.inference import Classifier
-from serving.about import pages
-from serving.backend import About, Judged, UnusableText
-from serving.protocol import server_config
+from serving.api.protocol import server_config
+from serving.model.backend import About, Judged, UnusableText
+from serving.pages.about import pages
 from serving.settings import ARTIFACT, CALIBRATION, SETTINGS, Settings
 from tests.serving_factories import FakeModels, Service, service
 

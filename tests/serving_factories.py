@@ -13,12 +13,12 @@ from starlette.types import ASGIApp
 from evergreen.access import KeyRing
 from evergreen.data.text import clean_text
 from evergreen.monitoring.records import Answered, Labelled
-from serving.app import build_app
-from serving.backend import About, Challenger, Judged, Mode, NotReady, UnusableText
-from serving.desk import Desk
-from serving.health import Health
-from serving.pressure import Admission
-from serving.rate import Rate
+from serving.api.app import build_app
+from serving.api.desk import Desk
+from serving.api.health import Health
+from serving.api.pressure import Admission
+from serving.api.rate import Rate
+from serving.model.backend import About, Challenger, Judged, Mode, NotReady, UnusableText
 from serving.settings import Limits
 from tests.factories import LABELS
 

@@ -14,12 +14,12 @@ from evergreen.access import FILE
 from evergreen.config import load_params
 from evergreen.home import LOG_URL
 from flows.__main__ import _parser
-from serving.app import METRICS
-from serving.children import GRACE
+from serving.api.app import METRICS
+from serving.api.health import LIVE, READY
+from serving.api.metrics import Metrics
 from serving.compose import SECONDS_TO_RECORD
-from serving.front import SECONDS_TO_DRAIN
-from serving.health import LIVE, READY
-from serving.metrics import Metrics
+from serving.machine.children import GRACE
+from serving.machine.front import SECONDS_TO_DRAIN
 from tests.serving_factories import FakeRecorder, challenged
 
 ROOT = Path(__file__).parents[1]
@@ -221,7 +221,7 @@ def exposed() -> dict[str, dict[str, set[str]]]:
 
 def reasons() -> set[str]:
     """Return the reasons for which the service refuses requests, from its code."""
-    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "serving").glob("*.py"))
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "serving").rglob("*.py"))
     return set(re.findall(r'reason="([a-z ]+)"', code))
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from evergreen.model.inference import Classifier
-from serving import wire
-from serving.backend import About
+from serving.model import wire
+from serving.model.backend import About
 from tests.factories import LABELS
 from tests.release_factories import SETTINGS, contents
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 # A worker that the text "poison" kills, as a fault in the runtime might.
 POISONED = """
 import os, signal
-from serving import engine, worker
+from serving.model import engine, worker
 
 cleaned = engine.Engine._cleaned
 
@@ -74,7 +74,7 @@ def start_worker(root: Path, socket: Path, threads: int = 1, code: str | None = 
     """Start a worker process, from other code where given, without waiting for it."""
     command = [
         sys.executable,
-        *(["-c", code] if code else ["-m", "serving.worker"]),
+        *(["-c", code] if code else ["-m", "serving.model.worker"]),
         "--root",
         str(root),
         "--socket",

@@ -21,8 +21,9 @@ from evergreen.release.manifest import write_manifest
 from evergreen.reports import write_report
 
 # What is started in a Bento: BentoML's service, and everything that runs by itself. Each ships with all that it imports.
-ENTRIES = ("serving.service", "serving.worker")
+ENTRIES = ("serving.service", "serving.model.worker")
 PACKAGES = ("serving", "evergreen")
+STATIC = Path("serving/pages/static")
 # What the shipped modules import directly. BentoML adds a line for itself, with the version that builds.
 REQUIREMENTS = ("bentoml", "numpy", "onnxruntime", "prometheus_client", "pydantic", "pyyaml", "sqlalchemy", "starlette", "tokenizers")
 # What a URL of the request log calls for, by name: no module imports it.
@@ -84,7 +85,7 @@ def _code(root: Path) -> list[Path]:
         modules |= modules_needed(root, entry, PACKAGES)
         if entry not in modules:
             raise PipelineError(f"there is no module {entry} in {root}; run from the project's folder")
-    return [*dict(sorted(modules.items())).values(), *(file.relative_to(root) for file in sorted((root / "serving" / "pages").iterdir()))]
+    return [*dict(sorted(modules.items())).values(), *(file.relative_to(root) for file in sorted((root / STATIC).iterdir()))]
 
 
 def _instructions(contents: Contents) -> dict[str, Any]:

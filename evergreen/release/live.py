@@ -6,7 +6,7 @@ Everything lies in one folder of EVERGREEN_HOME:
     serve/releases/NAME/    copies of Bentos, verified when they came in: what is served cannot change under the service
     serve/run/              sockets, while the service runs
 
-Knows nothing of processes, requests or BentoML; `serving/supervisor.py` is the only writer while it runs.
+Knows nothing of processes, requests or BentoML; `serving/machine/supervisor.py` is the only writer while it runs.
 """
 
 import json

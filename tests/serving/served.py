@@ -15,15 +15,15 @@ from starlette.types import Receive, Scope, Send
 
 from evergreen.access import KeyRing
 from evergreen.monitoring.recorder import Recorder
-from serving.app import build_app
-from serving.desk import Desk
-from serving.engine import Engine
-from serving.health import Health
-from serving.metrics import Metrics
-from serving.pressure import Admission
-from serving.protocol import server_config
-from serving.rate import Rate
-from serving.refusals import reply
+from serving.api.app import build_app
+from serving.api.desk import Desk
+from serving.api.health import Health
+from serving.api.metrics import Metrics
+from serving.api.pressure import Admission
+from serving.api.protocol import server_config
+from serving.api.rate import Rate
+from serving.api.refusals import reply
+from serving.model.engine import Engine
 from serving.settings import Limits
 from tests.release_factories import SETTINGS, bento_folder
 from tests.serving_factories import FakeModels

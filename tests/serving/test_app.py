@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
 from evergreen.monitoring.recorder import Recorder
-from serving.backend import NotReady, UnusableText
+from serving.model.backend import NotReady, UnusableText
 from tests.serving_factories import FakeModels, Service, challenged, service
 
 

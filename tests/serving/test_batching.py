@@ -2,7 +2,7 @@
 
 import random
 
-from serving.batching import Line, Waiting
+from serving.model.batching import Line, Waiting
 
 
 def texts(owner: str, *lengths: int) -> list[Waiting[str]]:

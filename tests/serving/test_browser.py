@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from evergreen.access import KeyFile
 from evergreen.release.dossier import dossier
-from serving.backend import Challenger
+from serving.model.backend import Challenger
 from tests import dossier_factories
 from tests.live_factories import LoadedModel, live_service, served
 from tests.release_factories import bento_folder

@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from evergreen.access import KeyFile
-from serving.callers import is_local
+from serving.api.callers import is_local
 from tests.serving_factories import service
 
 

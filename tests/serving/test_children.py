@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from evergreen.processes import die_with_parent
-from serving.children import Child, ChildError, launch
+from serving.machine.children import Child, ChildError, launch
 
 READY_THEN_WAIT = "import time\nprint('ready', flush=True)\nprint('at work', flush=True)\ntime.sleep(600)"
 
@@ -122,7 +122,7 @@ def test_a_line_longer_than_the_pipe_does_not_stop_the_listening(tmp_path: Path)
 
 
 def test_a_child_that_hangs_is_killed_and_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.children.PULSE", 0.05)
+    monkeypatch.setattr("serving.machine.children.PULSE", 0.05)
     hanging = True
 
     async def pulse() -> None:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from evergreen.model.inference import Classifier
-from serving.backend import NotReady, UnusableText
-from serving.engine import NICE, Engine
+from serving.model.backend import NotReady, UnusableText
+from serving.model.engine import NICE, Engine
 from tests.factories import examples
 from tests.worker_factories import bento
 
@@ -121,7 +121,7 @@ async def test_a_text_that_breaks_the_model_fails_alone(engine: Engine, monkeypa
 
 
 async def test_an_answer_that_cannot_be_made_of_a_run_reaches_its_caller(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.engine.softmax", lambda *given: 1 / 0)
+    monkeypatch.setattr("serving.model.engine.softmax", lambda *given: 1 / 0)
     for _ in range(3):  # more often than there are threads: none of them has died
         with pytest.raises(ZeroDivisionError):
             await engine.judge(["card"])

@@ -3,7 +3,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from serving.exchange import Feedback, faults, request_model
+from serving.api.exchange import Feedback, faults, request_model
 from serving.settings import Limits
 
 Request = request_model(Limits(max_texts=2, max_characters=5, timeout=3))

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from serving import fleet as module
-from serving.backend import NotReady
-from serving.fleet import Fleet, Route, Stop
-from serving.front import _begin
-from serving.worker import Worker
+from serving.machine import fleet as module
+from serving.machine.fleet import Fleet, Route, Stop
+from serving.machine.front import _begin
+from serving.model.backend import NotReady
+from serving.model.worker import Worker
 from tests.release_factories import bento_folder
 from tests.serving_factories import FakeModel
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.backend import About, Judged
-from serving.golden import GoldenError, check
+from serving.model.backend import About, Judged
+from serving.model.golden import GoldenError, check
 from tests.worker_factories import bento, start_worker, write_golden
 
 ABOUT = About("v1", ("no", "yes"), 0.7)

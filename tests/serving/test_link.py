@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from serving import wire
-from serving.backend import About, NotReady, UnusableText
-from serving.link import Link
+from serving.model import wire
+from serving.model.backend import About, NotReady, UnusableText
+from serving.model.link import Link
 from tests.worker_factories import ABOUT, stage
 
 pytestmark = pytest.mark.anyio

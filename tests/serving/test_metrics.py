@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.backend import About, Challenger, NotReady
-from serving.metrics import VERSIONS, Metrics
+from serving.api.metrics import VERSIONS, Metrics
+from serving.model.backend import About, Challenger, NotReady
 
 
 def told(metrics: Metrics) -> dict[str, float]:

@@ -12,8 +12,8 @@ from jsonschema import Draft202012Validator
 from starlette.testclient import TestClient
 
 from evergreen.access import KeyFile
-from serving.about import openapi
-from serving.facts import facts_of
+from serving.pages.about import openapi
+from serving.pages.facts import facts_of
 from tests.live_factories import live_service
 from tests.release_factories import bento_folder
 from tests.serving_factories import Service

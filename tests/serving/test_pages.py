@@ -106,5 +106,5 @@ def test_a_page_is_made_once_for_a_version_and_not_for_every_caller(
     asked = [path for path in ROUTES for _ in range(3)]
     first = {path: caller.get(path).text for path in ROUTES}
     for name in ("openapi", "reference", "front_page"):
-        monkeypatch.setattr(f"serving.about.{name}", None)  # calling it would fail
+        monkeypatch.setattr(f"serving.pages.about.{name}", None)  # calling it would fail
     assert [caller.get(path).text for path in asked] == [first[path] for path in asked]

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.app import DEPTH, parts_of
-from serving.json_bounds import TooMuch, check
-from serving.pressure import Admission, Memory, deadline
-from serving.rate import Rate
-from serving.refusals import Gone, Refusal
+from serving.api.app import DEPTH, parts_of
+from serving.api.json_bounds import TooMuch, check
+from serving.api.pressure import Admission, Memory, deadline
+from serving.api.rate import Rate
+from serving.api.refusals import Gone, Refusal
 from tests.serving_factories import LIMITS, FakeMetrics, FakeModel, FakeModels, Service, service
 
 BODY = b'{"text": "card"}'

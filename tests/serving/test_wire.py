@@ -5,8 +5,8 @@ import struct
 
 import pytest
 
-from serving import wire
-from serving.backend import About, Judged
+from serving.model import wire
+from serving.model.backend import About, Judged
 
 pytestmark = pytest.mark.anyio
 

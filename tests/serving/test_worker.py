@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from serving import wire
-from serving.backend import About, NotReady, UnusableText
-from serving.link import Link
+from serving.model import wire
+from serving.model.backend import About, NotReady, UnusableText
+from serving.model.link import Link
 from tests.worker_factories import POISONED, ROOT, bento, worker
 
 pytestmark = pytest.mark.anyio
@@ -153,7 +153,7 @@ async def test_a_worker_does_nothing_while_nobody_asks(root: Path, socket: Path)
 
 
 async def test_a_worker_dies_with_its_parent(root: Path, socket: Path) -> None:
-    command = [sys.executable, "-m", "serving.worker", "--root", str(root), "--socket", str(socket), "--threads", "1"]
+    command = [sys.executable, "-m", "serving.model.worker", "--root", str(root), "--socket", str(socket), "--threads", "1"]
     script = f"import subprocess, time\nprint(subprocess.Popen({command!r}).pid, flush=True)\ntime.sleep(600)"
     parent = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
@@ -178,7 +178,7 @@ def alive(pid: int) -> bool:
 
 def test_a_worker_imports_neither_bentoml_nor_a_web_framework() -> None:
     heavy = {"bentoml", "starlette", "uvicorn", "sqlalchemy", "torch", "pandas", "prometheus_client"}
-    script = "import sys, serving.worker; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    script = "import sys, serving.model.worker; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     found = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     assert "onnxruntime" in found
     assert heavy & set(found) == set()

@@ -269,8 +269,9 @@ def test_a_model_other_than_the_one_judged_is_not_packaged(tmp_path: Path, monke
 
 def test_a_build_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     made = contents(tmp_path)
-    (tmp_path / "code" / "serving" / "pages").mkdir(parents=True)
-    for name in ("service.py", "worker.py", "pages/page.css"):
+    for folder in ("model", "pages/static"):
+        (tmp_path / "code" / "serving" / folder).mkdir(parents=True)
+    for name in ("service.py", "model/worker.py", "pages/page.css"):
         (tmp_path / "code" / "serving" / name).write_text("raise ImportError('nothing to serve')", encoding="utf-8")
     with pytest.raises(PipelineError, match="nothing to serve"):
         build_bento(made, root=tmp_path / "code", bench=tmp_path / "bench", target=tmp_path / "bento")

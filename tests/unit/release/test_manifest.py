@@ -16,7 +16,12 @@ from evergreen.release.manifest import MANIFEST, SIGNATURE, adopt, verify, write
 from evergreen.release.signing import create_key, sign, trust
 from tests.release_factories import bento_folder
 
-FILES = {"bento.yaml": b"name: tiny", "src/artifact/model.onnx": bytes(range(256)), "src/serving/worker.py": b"pass\n", "src/empty": b""}
+FILES = {
+    "bento.yaml": b"name: tiny",
+    "src/artifact/model.onnx": bytes(range(256)),
+    "src/serving/model/worker.py": b"pass\n",
+    "src/empty": b"",
+}
 
 
 def small(folder: Path, version: str = "0123456789ab") -> Path:
@@ -57,7 +62,7 @@ def test_any_flipped_bit_is_found_and_its_file_named(tmp_path_factory: pytest.Te
         (lambda bento: (bento / "src/empty").unlink(), r"missing: src/empty\)"),
         (lambda bento: (bento / "src/empty").write_bytes(b"x"), r"changed: src/empty\)"),
         (lambda bento: (bento / "src/serving/sitecustomize.py").write_text(""), r"extra: src/serving/sitecustomize\.py\)"),
-        (lambda bento: (bento / "src/serving/worker.pyc").write_bytes(b""), r"extra: src/serving/worker\.pyc\)"),
+        (lambda bento: (bento / "src/serving/model/worker.pyc").write_bytes(b""), r"extra: src/serving/model/worker\.pyc\)"),
         (lambda bento: (bento / "src/empty").rename(bento / "src/other"), r"missing: src/empty; extra: src/other\)"),
         (lambda bento: (bento / MANIFEST).unlink(), r"MANIFEST\.json is missing"),
         (lambda bento: shutil.rmtree(bento), "there is no Bento at"),
@@ -70,11 +75,11 @@ def test_what_is_changed_missing_or_extra_is_named(bento: Path, change: Callable
 
 
 def test_all_faults_are_told_at_once(bento: Path) -> None:
-    (bento / "src/serving/worker.py").write_text("import os\n", encoding="utf-8")
+    (bento / "src/serving/model/worker.py").write_text("import os\n", encoding="utf-8")
     (bento / "bento.yaml").unlink()
     for number in range(7):
         (bento / f"extra{number}").touch()
-    told = r"changed: src/serving/worker\.py; missing: bento\.yaml; extra: extra0, extra1, extra2, extra3, extra4 and 2 more\)"
+    told = r"changed: src/serving/model/worker\.py; missing: bento\.yaml; extra: extra0, extra1, extra2, extra3, extra4 and 2 more\)"
     with pytest.raises(ReleaseError, match=told):
         verify(bento)
 
@@ -147,8 +152,8 @@ def test_an_adopted_bento_is_whole_and_its_own(bento: Path, tmp_path: Path) -> N
 
 
 def test_of_a_damaged_bento_nothing_is_adopted(bento: Path, tmp_path: Path) -> None:
-    (bento / "src/serving/worker.py").write_text("import os\n", encoding="utf-8")
-    with pytest.raises(ReleaseError, match=r"changed: src/serving/worker\.py"):
+    (bento / "src/serving/model/worker.py").write_text("import os\n", encoding="utf-8")
+    with pytest.raises(ReleaseError, match=r"changed: src/serving/model/worker\.py"):
         adopt(bento, tmp_path / "own")
     assert [path.name for path in tmp_path.iterdir()] == ["bento"]
 
@@ -187,7 +192,7 @@ def test_the_signature_of_another_bento_is_refused(signed: Path, tmp_path: Path)
 
 def test_a_change_with_a_manifest_made_to_match_is_refused(signed: Path, tmp_path: Path) -> None:
     signature = (signed / SIGNATURE).read_bytes()
-    (signed / "src/serving/worker.py").write_text("import os\n", encoding="utf-8")
+    (signed / "src/serving/model/worker.py").write_text("import os\n", encoding="utf-8")
     write_manifest(signed, name="tiny", version="0123456789ab")
     (signed / SIGNATURE).write_bytes(signature)
     assert verify(signed).signed_by is None

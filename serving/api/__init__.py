@@ -1,0 +1,1 @@
+"""One application: the layers that a request passes, and the work behind it."""

@@ -1,0 +1,1 @@
+"""What the service shows of itself: pages, and the description of its API."""
