@@ -14,6 +14,7 @@ import resource
 import sys
 import time
 from collections import Counter, deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,7 +99,7 @@ class Seen:
 
 
 class Load:
-    """A plan at work: `host`, `port`, `bodies` to send in turn, `seconds`, and `callers` or `rate`."""
+    """A plan at work: `host`, `port`, `bodies` to send in turn, `seconds`, and `callers`, `rate` or `health` (a path)."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
         self.plan, self.seen = plan, Seen()
@@ -184,16 +185,16 @@ class Load:
 
     async def run(self) -> dict[str, Any]:
         """Do as planned and return what was seen."""
-        looking = asyncio.create_task(self.look()) if self.plan.get("health") else None
         warm = self.plan.get("warm", 0)
         if warm:
             await self.closed(warm, count=False)
         start = time.perf_counter()
-        await (self.open(self.plan["seconds"]) if self.plan.get("rate") else self.closed(self.plan["seconds"], count=True))
+        if self.plan.get("health"):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.look(), self.plan["seconds"])
+        else:
+            await (self.open(self.plan["seconds"]) if self.plan.get("rate") else self.closed(self.plan["seconds"], count=True))
         took = time.perf_counter() - start
-        if looking:
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
         used = resource.getrusage(resource.RUSAGE_SELF)
         return {
             "seconds": took,

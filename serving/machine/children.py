@@ -16,7 +16,7 @@ Say = Callable[[str], None]
 Launch = Callable[[], Awaitable[asyncio.subprocess.Process]]
 Pulse = Callable[[], Awaitable[None]]
 
-LONGEST_PAUSE = 2.0  # seconds between two attempts at starting what dies again and again
+LONGEST_PAUSE = 1.0  # seconds between two attempts at starting what dies again and again
 STEADY = 10.0  # seconds after which a child counts as healthy, and its next death as the first
 GRACE = 45.0  # seconds that a child may take to finish when it is told to end: a deadline of 30 s, and the last rows of the request log
 PULSE = 5.0  # seconds between two looks whether a child still answers, and seconds that an answer may take
