@@ -128,7 +128,9 @@ class Link:
 
     def _ask(self, request: _Request) -> None:
         """Give a request to the worker with the fewest texts, or keep it until there is one."""
-        lane = min((lane for lane in self._lanes if not lane.draining), key=lambda lane: lane.texts, default=None)
+        # One that has just broken stands here until its listener has heard of it; writing to it would be an error, under uvloop at once.
+        open_lanes = (lane for lane in self._lanes if not lane.draining and not lane.writer.is_closing())
+        lane = min(open_lanes, key=lambda lane: lane.texts, default=None)
         if lane is None:
             self._waiting.append(request)
             return

@@ -373,6 +373,10 @@ def test_beyond_the_connections_there_is_room_for_health_alone(server: Served) -
     finally:
         for opened in idle:
             opened.close()
+    end = time.monotonic() + 30
+    while not answers(server.port):  # until the server has noticed that they are gone
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_nothing_personal_reaches_console_metrics_spool_or_request_log(server: Served) -> None:

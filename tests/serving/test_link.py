@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from serving.model import wire
 from serving.model.backend import About, NotReady, UnusableText
@@ -256,3 +257,25 @@ async def test_closing_tells_whoever_waits(socket: Path, tmp_path: Path) -> None
             await task
         with pytest.raises(NotReady):
             await link.judge(["a"])
+
+
+def test_a_connection_that_has_just_broken_is_asked_nothing(socket: Path, tmp_path: Path) -> None:
+    """Under uvloop, as in the front: there a write to a connection that is gone is an error at once."""
+
+    async def story() -> str:
+        async with stage(socket) as actors:
+            link = Link([socket], tmp_path, ABOUT).start()
+            await actors.get()
+            await until(lambda: link.connected == 1)
+            (broken,) = link._lanes
+            broken.writer.transport.abort()
+            asked = asyncio.create_task(link.judge(["a"]))
+            second = await actors.get()
+            message = await second.hears()
+            second.answers(message["id"], "a")
+            answered = (await asked)[0].text
+            await link.close()
+            return answered
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(story()) == "a"

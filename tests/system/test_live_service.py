@@ -100,7 +100,7 @@ def test_whatever_is_killed_under_load_no_answer_is_missing_from_the_log(bentos:
     with running(tmp_path / "home", str(bentos[0])) as service:
         tally = under_load(service, story)
         assert service.end() == 0
-    assert set(tally.failures) <= CUT
+    assert set(tally.failures) <= CUT, "\n".join(service.said)
     recorded = on_record(tmp_path / "home")
     assert not set(tally.ids) - recorded.keys()
     assert set(recorded.values()) == {1}
