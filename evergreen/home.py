@@ -6,6 +6,8 @@ Makes no folder; who writes something makes its own.
 import os
 from pathlib import Path
 
+from evergreen.errors import ReleaseError
+
 LOG_URL = "EVERGREEN_LOG_URL"
 
 
@@ -25,3 +27,16 @@ def traffic_url(configured: str | None) -> str:
 def spool() -> Path:
     """Return the folder of rows on their way to the request log."""
     return home() / "spool"
+
+
+def settle(started_in: Path, outside: Path) -> Path:
+    """Fix EVERGREEN_HOME as seen from the folder that a command was started in, and return it.
+
+    For a process that is moved elsewhere before it reads it. Raises ReleaseError where it would lie in the folder `outside`:
+    what is written into a Bento makes it another one.
+    """
+    found = (started_in / (os.environ.get("EVERGREEN_HOME") or ".evergreen")).resolve()
+    if found.is_relative_to(outside.resolve()):
+        raise ReleaseError(f"EVERGREEN_HOME would be {found}, inside the Bento that is served; set it to a folder elsewhere")
+    os.environ["EVERGREEN_HOME"] = str(found)
+    return found

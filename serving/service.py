@@ -5,11 +5,13 @@ defined, so they are read from the Bento's `service.json` at import. Every reque
 BentoML's own routes and parsers see it; BentoML brings the process, the server and the image.
 """
 
+import os
 from pathlib import Path
 
 import bentoml
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from evergreen.home import settle
 from serving.alone import Alone
 from serving.compose import Service as Composed
 from serving.settings import SETTINGS, Settings
@@ -47,6 +49,8 @@ class Service:
     """Classifies texts, and says which ones a person should read."""
 
     def __init__(self) -> None:
+        # BentoML has moved into the Bento by now; the shell's word tells where it was started.
+        settle(Path(os.environ.get("PWD") or "."), outside=ROOT.parent)
         models = Alone.load(ROOT, KNOWN.serve)
         self.composed = Composed(models, KNOWN.serve, KNOWN.limits)
         self.composed.start()

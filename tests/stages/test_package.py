@@ -64,7 +64,8 @@ def bento(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def environment(folder: Path) -> dict[str, str]:
     """Return an environment in which nothing of the project can be imported but what the Bento brings."""
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return inherited | {"BENTOML_HOME": str(folder / "serve-home"), "BENTOML_DO_NOT_TRACK": "True"}
+    places = {"BENTOML_HOME": str(folder / "serve-home"), "EVERGREEN_HOME": "state", "PWD": str(folder)}
+    return inherited | places | {"BENTOML_DO_NOT_TRACK": "True"}
 
 
 def free_port() -> int:
@@ -198,6 +199,12 @@ def test_the_bento_asks_for_the_pinned_versions_and_for_nothing_that_trains(bent
     assert asked == {name: known[name] for name in asked}
     assert {"bentoml", "onnxruntime", "tokenizers", "psycopg-binary"} <= set(asked)
     assert set(HEAVY) & set(asked) == set()
+
+
+def test_serving_a_bento_writes_nothing_into_it(service: httpx.Client, bento: Path) -> None:
+    assert service.post("/predict", json={"text": "card please"}).status_code == 200
+    verify(bento)
+    assert list((bento.parent / "state" / "spool").iterdir())
 
 
 def test_the_bento_is_what_its_manifest_says(bento: Path) -> None:
