@@ -102,7 +102,8 @@ class Desk:
         self, texts: list[str], challenger: Challenger | None, key_id: str, on_record: OnRecord
     ) -> list[tuple[Answered, Judged]]:
         if challenger is not None and challenger.mode == "canary":
-            # A trial must not cost anybody an answer: whatever is wrong with the challenger, the champion answers.
+            # A trial must not cost anybody an answer: whatever is wrong with the challenger, the champion answers, and it is
+            # counted under one name for all challengers, by which an alert finds it.
             try:
                 if in_share(key_id, challenger.model.about.version, challenger.share):
                     async with asyncio.timeout(self.canary_seconds):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from evergreen.monitoring.records import Answered
 from serving.api.ports import Metrics, Recorder
 from serving.api.rows import record
-from serving.model.backend import Model
+from serving.model.backend import Model, NotReady
 
 TEXTS = 128  # in flight, at most
 SECONDS = 30.0  # until a shadow answer is given up
@@ -72,5 +72,5 @@ class Shadow:
 def _version(model: Model) -> str:
     try:
         return model.about.version
-    except Exception:
+    except NotReady:
         return "unknown"

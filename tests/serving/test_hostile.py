@@ -2,79 +2,18 @@
 
 import itertools
 import json
-import pickle
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import quote, quote_plus
 
-import psutil
 import pytest
 
 from tests.personal_factories import planted
-from tests.serving.raw_client import PATIENCE, Got, answers, chunked, complete, connect, post, send, talk
+from tests.serving.hostile import Served, refused
+from tests.serving.raw_client import PATIENCE, answers, chunked, complete, connect, post, send, talk
 from tests.serving.served import CONNECTIONS, LIMITS, QUEUE
 
-ROOT = Path(__file__).parents[2]
-GROWTH = 50 * 2**20
-
-
-@dataclass
-class Served:
-    port: int
-    process: subprocess.Popen
-    said: Path
-
-    def callers(self) -> set[int]:
-        """Return the ports at the other ends of its open connections."""
-        found = psutil.Process(self.process.pid).net_connections("tcp")
-        return {one.raddr.port for one in found if one.raddr}
-
-    def memory(self) -> int:
-        return psutil.Process(self.process.pid).memory_info().rss
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("served")
-    said = folder / "said"
-    with said.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "tests.serving.served", str(folder)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=out,
-        )
-    line = process.stdout.readline()
-    assert line, said.read_text()
-    served = Served(int(line), process, said)
-    assert answers(served.port)
-    yield served
-    process.stdin.close()
-    process.stdout.close()
-    process.wait(30)
-
-
-@pytest.fixture(autouse=True)
-def stays_well(server: Served) -> Iterator[None]:
-    """Whatever a test does, memory grows by less than 50 MB, and the next caller is answered."""
-    before = server.memory()
-    yield
-    assert answers(server.port)
-    assert server.memory() - before < GROWTH
-
-
-def refused(got: Got, *statuses: int) -> None:
-    assert got.status in (statuses or range(400, 500)), got
-    told = got.json()
-    assert told["error"] and all(fault["what"] for fault in told["detail"])
-
-
+pytestmark = pytest.mark.usefixtures("stays_well")
 MEGABYTE = b"x" * 2**20
 
 
@@ -149,104 +88,6 @@ def test_huge_headers_are_refused(server: Served, head: bytes) -> None:
 def test_headers_without_end_are_refused(server: Served) -> None:
     got = send(server.port, itertools.chain([b"GET /livez HTTP/1.1\r\nX: "], itertools.repeat(MEGABYTE)))
     refused(got, 431)
-
-
-BODIES = {
-    "nan": b'{"text": NaN}',
-    "infinity": b'{"texts": [Infinity, -Infinity]}',
-    "nan as text's neighbour": b'{"text": "a", "groups": {"a": NaN}}',
-    "deep lists": b"[" * 100_000 + b"]" * 100_000,
-    "deep objects": b'{"text":' * 100_000,
-    "deep in texts": b'{"texts": [' + b"[" * 100_000,
-    "bad utf-8": b'{"text": "\xff\xfe"}',
-    "utf-16": '{"text": "card"}'.encode("utf-16"),
-    "byte-order mark": b"\xef\xbb\xbf" + b'{"text": "card"}',
-    "lone surrogate": b'{"text": "\\ud83d"}',
-    "surrogates swapped": b'{"text": "\\ude00\\ud83d"}',
-    "raw surrogate": b'{"text": "\xed\xa0\xbd"}',
-    "null byte": b'{"text": "a\x00"}',
-    "empty": b"",
-    "spaces": b" " * 900_000,
-    "word": b"card",
-    "number": b"1e999999",
-    "huge number": b"1" * 100_000,
-    "string": b'"card"',
-    "unclosed": b'{"text": "card',
-    "unclosed escape": b'{"text": "\\',
-    "twice": b'{"text": "a"}{"text": "b"}',
-    "no texts": b'{"texts": []}',
-    "too many texts": json.dumps({"texts": ["a"] * 9}).encode(),
-    "huge list": b'{"texts": [' + b",".join([b'"a"'] * 200_000) + b"]}",
-    "huge list of numbers": b'{"texts": [' + b"1," * 400_000 + b"1]}",
-    "huge list of empties": b"[" + b"[]," * 200_000 + b"[]]",
-    "many keys": b"{" + b",".join(b'"k%d":1' % number for number in range(80_000)) + b"}",
-    "many groups": json.dumps({"text": "a", "groups": {f"g{number}": "a" for number in range(50_000)}}).encode(),
-    "long text": json.dumps({"text": "a" * 10_001}).encode(),
-    "long key": b'{"' + b"a" * 500_000 + b'": 1}',
-    "escapes": b'{"text": "' + b"\\u0000" * 100_000 + b'"}',
-    "backslashes": b'{"text": "' + b"\\\\" * 400_000 + b'"}',
-    "both": b'{"text": "a", "texts": ["a"]}',
-    "pickle": pickle.dumps({"text": "card"}),
-    "gzip": b"\x1f\x8b\x08\x00" + b"\x00" * 100,
-}
-
-
-@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
-@pytest.mark.parametrize("path", ["/predict", "/feedback"])
-def test_bodies_that_are_no_request_are_refused(server: Served, path: str, body: bytes) -> None:
-    got = send(server.port, [post(body, path)])
-    refused(got, 400, 413)
-    assert len(got.body) < 10_000  # a million faults are not told one by one
-
-
-def test_the_largest_request_that_is_allowed_is_answered(server: Served) -> None:
-    whole = "\U0001f600" * LIMITS.max_characters
-    escaped = json.dumps({"texts": [whole] * LIMITS.max_texts})
-    assert len(escaped) > 0.99 * (LIMITS.max_bytes - 1024)
-    assert send(server.port, [post(escaped.encode())]).status == 200
-
-
-KINDS = (
-    None,
-    "",
-    "text/plain",
-    "application/x-pickle",
-    "application/vnd.bentoml+pickle",
-    "application/octet-stream",
-    "multipart/form-data; boundary=x",
-    "application/x-www-form-urlencoded",
-    "application/vnd.apache.arrow.stream",
-    "application/json, application/vnd.bentoml+pickle",
-    "application/json; charset=utf-16",
-    "application/json; charset=latin-1",
-    "application/jsonp",
-    "APPLICATION/VND.BENTOML+PICKLE",
-    "application/json\x0b",
-    "application/json; a=b; charset=utf-7",
-    "application/json/",
-    "*/*",
-    "application/x-ndjson",
-)
-
-
-@pytest.mark.parametrize("path", ["/predict", "/feedback", "/", "/metrics", "/livez", "/nothing", "/predict/", "//predict"])
-@pytest.mark.parametrize("kind", KINDS, ids=repr)
-def test_pickle_is_refused_under_every_route_and_spelling(server: Served, path: str, kind: str | None) -> None:
-    got = send(server.port, [post(pickle.dumps({"text": "card"}), path, kind)])
-    refused(got, 400, 404, 405, 415)
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [{"Content_Encoding": "gzip"}, {"Content_Encoding": "br, gzip"}, {"Content_Type": "application/json\r\nContent-Type: text/plain"}],
-)
-def test_other_encodings_are_refused(server: Served, headers: dict[str, str]) -> None:
-    refused(send(server.port, [post(b'{"text": "card"}', **headers)]), 415)
-
-
-def test_a_charset_of_utf_8_is_welcome(server: Served) -> None:
-    for kind in ("application/json; charset=utf-8", "Application/JSON;charset=UTF-8", 'application/json; charset="utf-8"'):
-        assert send(server.port, [post(b'{"text": "card"}', kind=kind)]).status == 200
 
 
 @pytest.mark.parametrize("length", ["-1", "+5", "5, 5", "0x10", "1e3", "9" * 18, "9" * 40, "18446744073709551617", " ", "a"])

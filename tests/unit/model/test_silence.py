@@ -11,12 +11,13 @@ ROOT = Path(__file__).parents[3]
 USE = """
 import sys
 from pathlib import Path
+from evergreen.errors import EvidenceError
 from evergreen.model.inference import Classifier
 artifact, calibration = map(Path, sys.argv[1:])
 print(Classifier.load(artifact, calibration).probabilities(["card please"]).shape)
 try:
     Classifier.load(artifact / "missing", calibration)
-except Exception:
+except EvidenceError:
     pass
 """
 
