@@ -3,7 +3,7 @@
 Knows nothing of where the file lies in the pipeline; `load_params` takes a path.
 """
 
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Level = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
+Cron = Annotated[str, Field(pattern=r"^\S+( \S+){4}$")]  # five fields, in UTC
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Masked = Literal["email", "phone", "card", "iban", "account"]
 Failure = Literal["hold", "reject"]
@@ -41,6 +42,7 @@ class Columns(Section):
     customer: str | None
     split: str | None
     groups: list[str]
+    context: list[str]
 
     @model_validator(mode="after")
     def _one_role_each(self) -> "Columns":
@@ -49,10 +51,10 @@ class Columns(Section):
         double = sorted({name for name in taken if taken.count(name) > 1})
         if double:
             raise ValueError(f"column {double[0]!r} is given two roles; each of text, label, id, time, customer and split needs its own")
-        if len(set(self.groups)) != len(self.groups):
-            raise ValueError("a group column is named twice")
-        if {self.text, self.label} & set(self.groups):
-            raise ValueError("the text or the label cannot be a group")
+        if {self.text, self.label} & {*self.groups, *self.context}:
+            raise ValueError("the text or the label cannot be a group or context")
+        if len({*self.groups, *self.context}) < len(self.groups) + len(self.context):
+            raise ValueError("a group or context column is named twice")
         return self
 
 
@@ -202,6 +204,16 @@ class Snapshot(Section):
     seed: Seed
 
 
+class Challenge(Section):
+    """Champion and challenger on the same test rows."""
+
+    since: datetime | date | None
+    resamples: Annotated[int, Field(ge=100)]
+    level: Level
+    min_slice_rows: Count
+    seed: Seed
+
+
 class MinLead(Section):
     """Rule: the lower end of a lead's interval lies above the bound."""
 
@@ -251,6 +263,20 @@ class MaxMilliseconds(Section):
     failure: Failure
 
 
+class MaxLoss(Section):
+    """Rule: the accuracy lost against the champion stays within the bound."""
+
+    max_loss: Annotated[float, Field(ge=0, lt=1)]
+    failure: Failure
+
+
+class MaxShare(Section):
+    """Rule: a share of rows stays within the bound."""
+
+    max_share: Share
+    failure: Failure
+
+
 class Rules(Section):
     """The rules of the gate; null switches one off, in so many words."""
 
@@ -262,6 +288,10 @@ class Rules(Section):
     parity: MinAgreement | None
     artifact_size: MaxMegabytes | None
     latency: MaxMilliseconds | None
+    no_worse: MaxLoss | None
+    remembers: MaxLoss | None
+    negative_flips: MaxShare | None
+    no_slice_worse: MaxLoss | None
 
 
 class Gate(Section):
@@ -334,6 +364,67 @@ class Serve(Section):
     log: TrafficLog
 
 
+class Monitor(Section):
+    """The watch over live traffic: windows, and how often quiet traffic may raise an alarm."""
+
+    schedule: Cron | None
+    min_rows: Annotated[int, Field(ge=20)]
+    max_rows: Count
+    false_alarms: Level
+    windows: Count
+    permutations: Annotated[int, Field(ge=100)]
+    batch: Count
+    seed: Seed
+
+
+class Policy(Section):
+    """When a model is trained anew."""
+
+    max_age_days: Positive | None
+    new_labels: Count | None
+    measured_loss: Share | None
+    estimated_loss: Share | None
+    persistence: Count
+    min_labels: Count
+    cooldown_hours: Annotated[float, Field(ge=0)]
+    budget: Count
+    budget_days: Positive
+    lease_seconds: Annotated[float, Field(ge=5)]
+
+
+class Retrain(Section):
+    """How a new version comes about."""
+
+    branch: str
+    schedule: Cron | None
+    incoming: str
+    start: Literal["backbone", "champion"]
+    epochs: Count | None
+    learning_rate: Positive | None
+    rehearsal_rows: Annotated[int, Field(ge=0)]
+    fractions: Fractions
+    seed: Seed
+
+
+class Release(Section):
+    """How a promoted version goes live."""
+
+    automatic: bool
+    trial: Literal["none", "shadow", "canary"]
+    trial_minutes: Positive
+    trial_share: Share
+    max_error_share: Share
+    max_latency_ratio: Positive
+    max_person_share: Share
+    keep_worktrees: bool
+
+
+class Notify(Section):
+    """What is told, and of what."""
+
+    events: list[Literal["alert", "verdict", "release", "failure"]]
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -347,10 +438,16 @@ class Params(Section):
     evaluate: Evaluate
     audit: Audit
     snapshot: Snapshot
+    challenge: Challenge
     gate: Gate
     document: Document
     package: Package
     serve: Serve
+    monitor: Monitor
+    policy: Policy
+    retrain: Retrain
+    release: Release
+    notify: Notify
 
 
 def load_params(path: Path) -> Params:

@@ -14,6 +14,8 @@ EvergreenError
 ├── EvidenceError      a report that a later step needs is missing or malformed
 ├── AccessError        the API keys cannot be read, or not be changed as asked
 ├── ReleaseError       a Bento is not what its manifest says, or nobody trusted has signed it
+├── RegistryError      versions, tags or the ledger cannot be read or written, or do not say what they must
+├── MonitorError       a window of traffic cannot be judged
 ├── LogError           the request log cannot be used, or holds nothing of what was asked for
 ├── RejectedError      the gate says REJECT, and params.yaml asks for the pipeline to end there
 └── PipelineError      a stage of the pipeline failed, or the pipeline cannot run here
@@ -81,6 +83,14 @@ class ReleaseError(EvergreenError):
 
 class LogError(EvergreenError):
     """The request log cannot be used, or holds nothing of what was asked for."""
+
+
+class RegistryError(EvergreenError):
+    """Versions, tags or the ledger cannot be read or written, or do not say what they must."""
+
+
+class MonitorError(EvergreenError):
+    """A window of traffic cannot be judged."""
 
 
 class RejectedError(EvergreenError):
