@@ -8,6 +8,7 @@ import os
 from evergreen.home import home
 
 HOME = home().resolve()
+WORKTREES = HOME / "worktrees"  # of isolated runs
 ENVIRONMENT = {
     "EVERGREEN_HOME": str(HOME),
     "PREFECT_HOME": str(HOME / "prefect"),

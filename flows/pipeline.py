@@ -21,6 +21,7 @@ from networkx import lexicographical_topological_sort
 
 from evergreen.errors import PipelineError
 from evergreen.processes import stream
+from flows import WORKTREES
 
 Say = Callable[[str], None]
 UNCHANGED = re.compile(r"^Stage '.*' didn't change, skipping")
@@ -115,7 +116,7 @@ def reproduce(root: Path, stage: str, *, say: Say, force: bool = False) -> str:
     command = [sys.executable, "-m", "dvc", "repro", "--single-item", *(["--force"] if force else []), stage]
     lines: list[str] = []
     outcome, stopping = "ran", False
-    output = stream(command, _environment(), root)
+    output = stream(command, _environment(root), root)
     while True:
         try:
             line = next(output)
@@ -136,10 +137,14 @@ def reproduce(root: Path, stage: str, *, say: Say, force: bool = False) -> str:
     return outcome
 
 
-def _environment() -> dict[str, str]:
-    """Return the environment of a stage: this interpreter's own `python` first, output unbuffered."""
+def _environment(root: Path) -> dict[str, str]:
+    """Return the environment of a stage: this interpreter's own `python` first, output unbuffered.
+
+    In a worktree of its own a run also has its own locks and scratch files: it neither waits for a person's run nor blocks it.
+    """
     first = str(Path(sys.executable).parent)
-    return {**os.environ, "PATH": f"{first}{os.pathsep}{os.environ.get('PATH', '')}", "PYTHONUNBUFFERED": "1", "COLUMNS": "120"}
+    own = {"EVERGREEN_HOME": str(root.resolve() / ".evergreen")} if root.resolve().is_relative_to(WORKTREES) else {}
+    return {**os.environ, **own, "PATH": f"{first}{os.pathsep}{os.environ.get('PATH', '')}", "PYTHONUNBUFFERED": "1", "COLUMNS": "120"}
 
 
 def _busy(fault: str) -> str | None:

@@ -1,0 +1,113 @@
+"""A git worktree of one's own for a run: a person's checkout, its index and its branch are never touched, and never in the way.
+
+A workspace lies under EVERGREEN_HOME/worktrees, at a pinned commit, and shares the project's DVC cache. Its process holds a lock beside
+it for as long as it lives, so that what a killed run leaves behind can be told from what is in use, and swept away.
+Knows nothing of what is done in it.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from dvc.config import Config, ConfigError
+
+from evergreen.errors import PipelineError
+from evergreen.monitoring.records import new_id
+from flows import HOME, WORKTREES
+
+REMOTE = "evergreen"
+NO_HOOKS = ("-c", "core.hooksPath=/dev/null")  # a person's hooks are for a person's commits
+
+
+@contextmanager
+def workspace(root: Path, commit: str, *, purpose: str = "run", keep: bool = False, cache: Path | None = None) -> Iterator[Path]:
+    """Give the project's folder in a fresh worktree at `commit`; it is removed at the end, also after an error unless `keep` is set.
+
+    `root` is the project's folder in a person's checkout, at the top of its repository or below. `cache` is another DVC cache than the
+    project's. Raises PipelineError where the repository or the commit cannot be used.
+    """
+    top = Path(_git(root, "rev-parse", "--show-toplevel"))
+    inside = root.resolve().relative_to(top.resolve())
+    pinned = _git(root, "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}", fault=f"there is no commit {commit!r} in {top}")
+    sweep(root)
+    WORKTREES.mkdir(parents=True, exist_ok=True)
+    folder = WORKTREES / f"{purpose}-{new_id()[:18]}"
+    failed = False
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        try:
+            _git(root, *NO_HOOKS, "worktree", "add", "--quiet", "--detach", str(folder), pinned)
+            _configure(root, folder / inside, cache)
+            yield folder / inside
+        except BaseException:
+            failed = True
+            raise
+        finally:
+            if not (keep and failed):
+                _remove(root, folder)
+
+
+def sweep(root: Path) -> list[Path]:
+    """Remove the worktrees of processes that are gone; return them. Those kept for a look have no lock file and stay."""
+    gone = []
+    for path in sorted(WORKTREES.glob("*.lock")):
+        with suppress(FileNotFoundError), path.open("r") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            _remove(root, path.with_suffix(""))
+            gone.append(path.with_suffix(""))
+    return gone
+
+
+def cache_of(root: Path) -> Path:
+    """Return the folder of a project's DVC cache."""
+    return Path(_settings(root)["cache"].get("dir") or root / ".dvc" / "cache").resolve()
+
+
+def _configure(root: Path, project: Path, cache: Path | None) -> None:
+    """Give a worktree the person's own DVC settings (credentials among them), the cache to share, and a remote."""
+    own = root / ".dvc" / "config.local"
+    if own.is_file():
+        shutil.copy2(own, project / ".dvc" / "config.local")
+    with _settings(project).edit("local") as local:
+        local["cache"]["dir"] = str(cache or cache_of(root))
+    settings = _settings(project)
+    if settings["core"].get("remote"):
+        return
+    (HOME / "remote").mkdir(parents=True, exist_ok=True)
+    with settings.edit("local") as local:
+        local["remote"][REMOTE] = {"url": str(HOME / "remote")}
+        local["core"]["remote"] = REMOTE
+
+
+def _settings(root: Path) -> Config:
+    try:
+        return Config(str(root / ".dvc"))
+    except ConfigError as fault:
+        raise PipelineError(f"DVC's settings in {root / '.dvc'} cannot be read: {fault}") from None
+
+
+def _remove(root: Path, folder: Path) -> None:
+    subprocess.run(["git", "worktree", "remove", "--force", "--force", str(folder)], cwd=root, capture_output=True, check=False)
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run(["git", "worktree", "prune"], cwd=root, capture_output=True, check=False)
+    folder.with_suffix(".lock").unlink(missing_ok=True)
+
+
+def _git(root: Path, *words: str, fault: str | None = None) -> str:
+    try:
+        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
+    except OSError as missing:
+        raise PipelineError(f"git cannot be run in {root}: {missing.strerror}; isolated runs need git and a repository") from None
+    if done.returncode:
+        told = done.stderr.strip() or f"status {done.returncode}"
+        raise PipelineError(fault or f"git {' '.join(words[:2])} failed in {root}: {told}")
+    return done.stdout.strip()
