@@ -8,11 +8,11 @@ import pandas as pd
 
 from evergreen.config import Params
 from evergreen.data.records import group_columns, group_name, read_table, write_table
+from evergreen.drift.battery import FITTED_DESCRIPTORS, Rows, compare
+from evergreen.drift.descriptors import describe, vocabulary
+from evergreen.drift.reference import reference_summary, reference_table, sample
 from evergreen.errors import EvidenceError
-from evergreen.evaluation.descriptors import describe, vocabulary
-from evergreen.evaluation.drift import FITTED_DESCRIPTORS, Rows, compare
 from evergreen.evaluation.evidently_report import evidently_page
-from evergreen.evaluation.reference import reference_summary, reference_table, sample
 from evergreen.model.inference import Classifier, softmax
 from evergreen.reports import read_report, write_report
 from stages._run import main, say

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evergreen.evaluation.descriptors import describe, vocabulary
-from evergreen.evaluation.drift import Rows, compare
+from evergreen.drift.battery import Rows, compare
+from evergreen.drift.descriptors import describe, vocabulary
 from tests.factories import LABELS, examples
 from tests.gate_factories import measured
 

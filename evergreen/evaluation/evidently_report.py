@@ -26,8 +26,8 @@ from evidently.tests import lte
 from numpy.typing import NDArray
 from sklearn.exceptions import UndefinedMetricWarning
 
+from evergreen.drift.two_sample import Outcome, g_test, kolmogorov_smirnov
 from evergreen.evaluation.evidently_tables import audit_figure, audit_rows, drift_rows, gap_rows
-from evergreen.evaluation.two_sample import Outcome, g_test, kolmogorov_smirnov
 
 ACTUAL, PREDICTED = "actual label", "predicted label"
 NUMBER_TEST, CATEGORY_TEST = "Kolmogorov-Smirnov p-value", "G-test p-value"

@@ -4,7 +4,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from evergreen.evaluation.two_sample import kolmogorov_smirnov
+from evergreen.drift.two_sample import kolmogorov_smirnov
 from tests.drift_factories import audit_report, drift_report, page_table, seen
 from tests.factories import LABELS
 

@@ -1,6 +1,6 @@
 import pytest
 
-from evergreen.evaluation.descriptors import TITLES, describe, vocabulary, words
+from evergreen.drift.descriptors import TITLES, describe, vocabulary, words
 
 
 def described(text: str, known: tuple[str, ...] = ()) -> dict[str, float]:

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evergreen.data.records import group_columns, group_name
-from evergreen.evaluation.two_sample import Outcome, g_test, kolmogorov_smirnov, mean_embedding, softmax_shift
+from evergreen.drift.two_sample import Outcome, g_test, kolmogorov_smirnov, mean_embedding, softmax_shift
 
 Kind = Literal["descriptor", "prediction", "label", "group", "embedding"]
 FITTED_DESCRIPTORS = ("unknown_word_share",)  # lower on train by construction: the vocabulary is train's

@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from evergreen.data.records import read_table, write_table
-from evergreen.evaluation.descriptors import describe
-from evergreen.evaluation.reference import reference_summary, reference_table, sample
+from evergreen.drift.descriptors import describe
+from evergreen.drift.reference import reference_summary, reference_table, sample
 from tests.factories import LABELS, examples
 
 

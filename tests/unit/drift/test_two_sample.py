@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evergreen.evaluation.two_sample import g_test, kolmogorov_smirnov, mean_embedding, softmax_shift
+from evergreen.drift.two_sample import g_test, kolmogorov_smirnov, mean_embedding, softmax_shift
 
 RANDOM = np.random.default_rng
 
