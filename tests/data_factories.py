@@ -22,7 +22,7 @@ def params() -> Params:
 
 def columns(**roles: Any) -> Columns:
     """Roles of columns: text and label unless said otherwise."""
-    none = {"id": None, "time": None, "customer": None, "split": None, "groups": []}
+    none = {"id": None, "time": None, "customer": None, "split": None, "groups": [], "context": []}
     return Columns(**{"text": "text", "label": "label", **none, **roles})
 
 
