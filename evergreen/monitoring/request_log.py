@@ -9,33 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    Boolean,
-    Column,
-    Connection,
-    Double,
-    Engine,
-    Index,
-    Integer,
-    MetaData,
-    Row,
-    Select,
-    Table,
-    Text,
-    func,
-    inspect,
-    select,
-    text,
-)
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy import JSON, Boolean, Column, Connection, Double, Engine, Index, MetaData, Row, Select, Table, Text, select
 
-from evergreen.errors import LogError
+from evergreen.monitoring import tables
 from evergreen.monitoring.records import Answered, Labelled, Role
 
-SCHEMA = 1
-LOCK = 0x65766772  # any number that others hardly take: PostgreSQL's advisory lock while tables are made
+NAME, SCHEMA = "request log", 1
 READ_ROWS = 1000
 
 metadata = MetaData()
@@ -74,8 +53,6 @@ feedback = Table(
     Index("feedback_time", "time"),
 )
 
-schema = Table("evergreen_schema", metadata, Column("name", Text, primary_key=True), Column("version", Integer, nullable=False))
-
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -89,45 +66,13 @@ class Window:
 
 
 def prepare(engine: Engine) -> None:
-    """Make the tables where they are missing; safe while others do the same. Raise LogError for those of a newer version.
-
-    Where they are there, the right to make tables is not needed.
-    """
-    if {*metadata.tables} <= {*inspect(engine).get_table_names()}:
-        check(engine)
-        return
-    with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            if (encoding := connection.execute(text("SHOW server_encoding")).scalar_one()) != "UTF8":
-                raise LogError(
-                    f"the database at {engine.url!r} is encoded in {encoding}; make one for the request log with ENCODING 'UTF8'"
-                )
-            connection.execute(select(func.pg_advisory_xact_lock(LOCK)))
-        else:
-            connection.execute(text("BEGIN IMMEDIATE"))
-        for table in metadata.sorted_tables:
-            connection.execute(CreateTable(table, if_not_exists=True))
-            for index in sorted(table.indexes, key=lambda index: str(index.name)):
-                connection.execute(CreateIndex(index, if_not_exists=True))
-        connection.execute(_unless_there(engine, schema), {"name": "request log", "version": SCHEMA})
-        _refuse_newer(engine, connection)
+    """Make the tables where they are missing; safe while others do the same. Raise LogError for those of a newer version."""
+    tables.prepare(engine, metadata, name=NAME, version=SCHEMA)
 
 
 def check(engine: Engine) -> None:
     """Raise LogError where there are no tables of ours, or those of a newer version; makes nothing."""
-    if not inspect(engine).has_table(schema.name):
-        raise LogError(f"the database at {engine.url!r} holds no request log yet")
-    with engine.connect() as connection:
-        _refuse_newer(engine, connection)
-
-
-def _refuse_newer(engine: Engine, connection: Connection) -> None:
-    found = connection.execute(select(schema.c.version).where(schema.c.name == "request log")).scalar_one()
-    if found > SCHEMA:
-        raise LogError(
-            f"the request log at {engine.url!r} was made by a newer Evergreen (its tables are version {found}, "
-            f"this one knows {SCHEMA}); update Evergreen, or name another database in serve.log.url of params.yaml"
-        )
+    tables.check(engine, name=NAME, version=SCHEMA)
 
 
 def insert(engine: Engine, rows: Sequence[Answered | Labelled]) -> None:
@@ -136,9 +81,9 @@ def insert(engine: Engine, rows: Sequence[Answered | Labelled]) -> None:
     labelled = [_label(row) for row in rows if isinstance(row, Labelled)]
     with engine.begin() as connection:
         if answered:
-            connection.execute(_unless_there(engine, answers), answered)
+            connection.execute(tables.unless_there(engine, answers), answered)
         if labelled:
-            connection.execute(_unless_there(engine, feedback), labelled)
+            connection.execute(tables.unless_there(engine, feedback), labelled)
 
 
 def known(engine: Engine, request_id: str) -> bool:
@@ -180,12 +125,6 @@ def read(connection: Connection, window: Window) -> Iterator[Row[Any]]:
     streaming = connection.execution_options(stream_results=True, yield_per=READ_ROWS)
     query = selected(window).order_by(answers.c.time, answers.c.request_id, answers.c.role)
     yield from streaming.execute(query)
-
-
-def _unless_there(engine: Engine, table: Table) -> Any:
-    """Return the INSERT that leaves a row of the same key alone; one spelling, but each dialect has its own class."""
-    maker = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
-    return maker(table).on_conflict_do_nothing()
 
 
 def _answer(row: Answered) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from evergreen.errors import LogError
-from evergreen.monitoring import database, intake, request_log
+from evergreen.monitoring import database, intake, request_log, tables
 from evergreen.monitoring import recorder as module
 from evergreen.monitoring.recorder import Recorder
 from evergreen.monitoring.request_log import answers, feedback
@@ -240,7 +240,7 @@ def test_tables_of_a_newer_version_are_left_alone_and_rows_wait(tmp_path: Path, 
     engine = database.connect(url)
     request_log.prepare(engine)
     with engine.begin() as connection:
-        connection.execute(request_log.schema.update().values(version=99))
+        connection.execute(tables.schema.update().values(version=99))
     engine.dispose()
     log = recorder(tmp_path, url)
     log.answered([answered()])

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, inspect, select, text
 
 from evergreen.errors import LogError
-from evergreen.monitoring import database, request_log
+from evergreen.monitoring import database, tables
 from evergreen.monitoring.database import blames_the_row, described
 from evergreen.monitoring.request_log import answers, check, feedback, insert, prepare
 from tests.log_factories import PATIENCE, answered, filled, labelled, sqlite
@@ -64,7 +64,7 @@ def test_a_database_without_tables_is_told_from_one_of_a_newer_version(url: str)
     prepare(engine)
     check(engine)
     with engine.begin() as connection:
-        connection.execute(request_log.schema.update().values(version=2))
+        connection.execute(tables.schema.update().values(version=2))
     for look in (check, prepare):
         with pytest.raises(LogError, match="newer Evergreen"):
             look(engine)
