@@ -35,8 +35,11 @@ check: $(SETUP)  ## style, types, import rules, dependencies
 	@lint-imports --no-cache
 	@python -m pip check
 
-clean:  ## remove what the pipeline made (.venv and DVC's cache stay)
-	rm -rf data/*.parquet data/splits models/* reports/* plots/* runs/* dvc_plots build .evergreen
+# What cannot be made again stays: request log, keys, signing keys, remote, live version, Prefect's database.
+clean:  ## remove what the pipeline made (.venv, DVC's cache and the state of the service stay)
+	rm -rf data/raw.parquet data/clean.parquet data/splits reports/* plots/* runs/* dvc_plots build
+	rm -rf $(addprefix models/,classifier artifact reference calibration.json)
+	rm -rf $(addprefix .evergreen/,checkpoints locks package refused)
 	rm -rf .pytest_cache .mypy_cache .ruff_cache
 
 # Rebuilt when the pins or the project's own needs change, and only then.
