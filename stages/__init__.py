@@ -1,7 +1,8 @@
 """WHERE: one runner per stage of dvc.yaml, in its order: load, call evergreen, save.
 
 The environment of every stage is set here, before any library reads it. Threads that wait for one another sleep
-instead of spinning: on a machine with other work a spinning training is fifty times slower, on a quiet one no faster.
+instead of spinning: on a machine with other work a spinning training is fifty times slower, on a quiet one no faster. Sums of
+numpy's matrix products are added in one thread: in several their order, and with it the last digit, depends on the number of cores.
 Nothing calls home and nothing asks the network unless `finetune.backbone.allow_download` says so.
 """
 
@@ -19,6 +20,7 @@ ENVIRONMENT = {
 
 for name, value in ENVIRONMENT.items():
     os.environ.setdefault(name, value)
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # whatever the shell says: the record names no such number
 
 if importlib.util.find_spec("pandas") is None:
     sys.exit(
