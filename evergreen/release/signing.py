@@ -63,11 +63,19 @@ def trust(public: Path, trusted: Path) -> Path:
 def sign(manifest: Path, signature: Path, key: Path) -> str:
     """Sign the bytes of a manifest with a key file; write the signature and return the key's id."""
     secret = _secret(key)
-    made = secret.sign(manifest.read_bytes())
-    known_as = key_id(secret.public_key())
+    made = _signed(manifest.read_bytes(), secret)
     # Written in place: half a signature is refused as damaged, while a half-written neighbour would be a file too many.
-    signature.write_text(json.dumps({"key_id": known_as, "signature": base64.b64encode(made).decode()}) + "\n", encoding="utf-8")
-    return known_as
+    signature.write_text(json.dumps(made) + "\n", encoding="utf-8")
+    return made["key_id"]
+
+
+def signed(message: bytes, key: Path) -> dict[str, str]:
+    """Sign a message with a key file; return {"key_id", "signature"}, which `check_signature` takes as JSON."""
+    return _signed(message, _secret(key))
+
+
+def _signed(message: bytes, secret: Ed25519PrivateKey) -> dict[str, str]:
+    return {"key_id": key_id(secret.public_key()), "signature": base64.b64encode(secret.sign(message)).decode()}
 
 
 def read_trusted(folder: Path) -> dict[str, Ed25519PublicKey]:
