@@ -6,6 +6,7 @@ The environment of every flow is set here, before Prefect and DVC read it: state
 import os
 
 from evergreen.home import home
+from evergreen.processes import die_with_parent
 
 HOME = home().resolve()
 WORKTREES = HOME / "worktrees"  # of isolated runs
@@ -22,3 +23,6 @@ ENVIRONMENT = {
 
 for name, value in ENVIRONMENT.items():
     os.environ.setdefault(name, value)
+
+if "PREFECT__FLOW_RUN_ID" in os.environ:  # started by a worker: a run whose worker is killed must not go on unseen
+    die_with_parent()

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from evergreen.errors import EvergreenError
-from flows import compare, keys, service, signing, traffic
+from flows import compare, keys, service, signing, status, traffic, up
 
 PLAIN_WIDTH = 110
 OWN = {"evergreen", "flows"}
@@ -44,6 +44,8 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(run=_train)
     summary = commands.add_parser("summary", help="show the present model's metrics and verdict")
     summary.set_defaults(run=_summary)
+    up.add_commands(commands)
+    status.add_commands(commands)
     service.add_commands(commands)
     keys.add_commands(commands)
     signing.add_commands(commands)

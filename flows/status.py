@@ -1,0 +1,185 @@
+"""`evergreen status`: what is live, how traffic looks, what was decided, what runs next. Reads, and changes nothing.
+
+Every part may be missing (no service, no Prefect, no request log, no git): then it says so, and the others are shown all the same.
+"""
+
+import argparse
+import json
+import sys
+import urllib.error
+import urllib.request
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from evergreen.release.control import running as answers
+from evergreen.release.live import Place
+from flows import HOME, connection
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flows.components import Component
+
+PLAIN_WIDTH = 110
+STATES = {"Completed": "green", "Running": "cyan", "Failed": "red", "Crashed": "red", "Cancelled": "yellow", "Late": "yellow"}
+
+
+@dataclass
+class Run:
+    """A run of a flow, or a scheduled one."""
+
+    deployment: str
+    name: str
+    state: str
+    time: str  # ISO 8601: of its start, or when it is due
+    message: str = ""
+
+
+@dataclass
+class Status:
+    """How things stand; None and empty where nothing is known."""
+
+    version: str | None = None
+    since: str | None = None
+    previous: str | None = None
+    trial: str | None = None
+    answering: bool = False
+    address: str | None = None
+    runs: list[Run] = field(default_factory=list)
+    upcoming: list[Run] = field(default_factory=list)
+    prefect: str | None = None
+    window: dict[str, Any] | None = None
+    alerts: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def headline(self) -> str:
+        """One line: what is live, and what runs."""
+        live = f"live: {self.version}" if self.version else "nothing is live yet: `evergreen retrain` makes the first version"
+        busy = [f"{run.deployment} {run.state.lower()}" for run in self.runs if run.state in ("Running", "Pending")]
+        return " · ".join([live, *busy, *([f"{len(self.alerts)} open alerts"] if self.alerts else [])])
+
+
+def add_commands(commands: Any) -> None:
+    """Add `status` to the command line."""
+    status = commands.add_parser("status", help="show what is live, the last window of traffic, runs, alerts, and what comes next")
+    status.add_argument("--json", action="store_true", help="as JSON, for programs")
+    status.set_defaults(run=_status)
+
+
+def _status(given: argparse.Namespace) -> None:
+    status = gather(Path.cwd(), connection.api())
+    if given.json:
+        print(json.dumps(asdict(status), indent=2))
+        return
+    Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(shown(status))
+
+
+def gather(root: Path, api: str | None) -> Status:
+    """Look at every part, and return what is known."""
+    status = Status(prefect=api.removesuffix("/api") if api else None)
+    _live(status)
+    if api:
+        try:
+            _prefect(status, api)
+        except (OSError, ValueError, KeyError) as fault:
+            status.notes.append(f"Prefect does not answer on {api} ({fault})")
+    return status
+
+
+def _live(status: Status) -> None:
+    place = Place(HOME)
+    pointer = place.read()
+    if pointer is None:
+        return
+    status.version, status.since = pointer.champion.version, pointer.since
+    status.previous = pointer.previous.version if pointer.previous else None
+    status.trial = f"{pointer.trial.release.version}, {pointer.trial.mode}" if pointer.trial else None
+    status.answering = answers(place)
+
+
+def _prefect(status: Status, api: str) -> None:
+    names = {item["id"]: item["name"] for item in _ask(api, "deployments/filter", {}) if "evergreen" in item["tags"]}
+    known = {"deployments": {"id": {"any_": list(names)}}}
+    if not names:
+        return
+    begun = {**known, "flow_runs": {"start_time": {"is_null_": False}}, "sort": "START_TIME_DESC", "limit": 6}
+    due = {**known, "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "sort": "NEXT_SCHEDULED_START_TIME_ASC", "limit": 40}
+    for item in _ask(api, "flow_runs/filter", begun):
+        words = (item["state"] or {}).get("message") or ""
+        status.runs.append(Run(names[item["deployment_id"]], item["name"], item["state_name"], item["start_time"], words.strip()[:200]))
+    for item in _ask(api, "flow_runs/filter", due):
+        if names[item["deployment_id"]] not in {run.deployment for run in status.upcoming}:
+            when = item["next_scheduled_start_time"] or item["expected_start_time"]
+            status.upcoming.append(Run(names[item["deployment_id"]], item["name"], item["state_name"], when))
+
+
+def _ask(api: str, path: str, body: dict[str, Any]) -> Any:
+    request = urllib.request.Request(f"{api}/{path}", json.dumps(body).encode(), {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        return json.load(answer)
+
+
+def shown(status: Status, components: "Sequence[Component]" = ()) -> RenderableType:
+    """Return the status as a person reads it."""
+    parts: list[RenderableType] = []
+    if components:
+        parts.append(_processes(components))
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    for name, value in _lines(status):
+        table.add_row(name, value)
+    parts.append(table)
+    for note in status.notes:
+        parts.append(Text(note, style="yellow"))
+    return Padding(Group(*parts), (1, 0, 1, 0))
+
+
+def _lines(status: Status) -> "list[tuple[str, Text]]":
+    lines = []
+    if status.version:
+        since = f"  since {_when(status.since)}" if status.since else ""
+        asleep = "" if status.answering else "  (no service runs)"
+        lines.append(("live", Text.assemble((status.version, "bold green"), since, (asleep, "yellow"))))
+        if status.previous:
+            lines.append(("before it", Text(status.previous)))
+        if status.trial:
+            lines.append(("on trial", Text(status.trial)))
+    else:
+        lines.append(("live", Text("nothing yet; `evergreen retrain` makes the first version", style="yellow")))
+    for place, run in enumerate(status.runs):
+        style = STATES.get(run.state, "")
+        words = f"  {run.message}" if run.message and run.state not in ("Completed",) else ""
+        lines.append(
+            ("" if place else "last runs", Text.assemble(f"{run.deployment:<8} {_when(run.time)}  ", (run.state, style), (words, "dim")))
+        )
+    for place, run in enumerate(status.upcoming):
+        lines.append(("" if place else "next", Text(f"{run.deployment:<8} {_when(run.time)}")))
+    lines.append(("Prefect", Text(status.prefect or "not running; `evergreen up` starts it", style="" if status.prefect else "dim")))
+    return lines
+
+
+def _processes(components: "Sequence[Component]") -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 3, 0, 0))
+    for item in components:
+        style = {"running": "green", "down": "red", "waiting": "dim"}.get(item.state, "yellow")
+        table.add_row(
+            item.name, Text(item.state, style=style), Text(f"restarted {item.restarts}x" if item.restarts else "", style="yellow")
+        )
+    return table
+
+
+def _when(moment: str | None) -> str:
+    if not moment:
+        return "-"
+    local = datetime.fromisoformat(moment).astimezone()
+    today = datetime.now(UTC).astimezone().date() == local.date()
+    return f"{local:%H:%M:%S}" if today else f"{local:%Y-%m-%d %H:%M}"

@@ -1,0 +1,56 @@
+"""What runs by itself: prefect.yaml, the schedules of params.yaml, and the watch over runs that were killed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from evergreen.config import load_params
+from evergreen.errors import PipelineError
+from flows.deployments import FILE, SILENCE, crash_watch, cron_schedule, described, schedules
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_deployment_has_a_schedule_of_its_own_in_params_or_none() -> None:
+    assert {item["name"] for item in described(ROOT)} == set(schedules(load_params(ROOT / "params.yaml")))
+
+
+def test_a_schedule_that_cannot_be_is_named_with_its_place() -> None:
+    with pytest.raises(PipelineError, match=r"monitor\.schedule.*'61 25 \* \* \*'"):
+        cron_schedule("monitor", "61 25 * * *")
+
+
+def test_the_schedules_of_params_yaml_can_be() -> None:
+    for name, cron in schedules(load_params(ROOT / "params.yaml")).items():
+        assert cron is None or cron_schedule(name, cron).cron == cron
+
+
+def test_a_second_run_of_a_deployment_is_turned_away() -> None:
+    assert all(item["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"} for item in described(ROOT))
+
+
+def test_three_heartbeats_may_be_missed_before_a_run_counts_as_crashed() -> None:
+    trigger = crash_watch().trigger
+    assert SILENCE.total_seconds() == 90
+    assert "prefect.flow-run.heartbeat" in trigger.expect  # type: ignore[union-attr]
+
+
+def test_a_damaged_file_is_one_clear_message(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text("deployments: {\n")
+    with pytest.raises(PipelineError, match=r"prefect\.yaml cannot be read as deployments"):
+        described(tmp_path)
+
+
+def test_prefects_own_reader_takes_the_file() -> None:
+    code = (
+        "import asyncio, json, pathlib\nfrom prefect.cli.deploy._config import _load_deploy_configs_and_actions\n"
+        "from rich.console import Console\n"
+        "configs, actions = _load_deploy_configs_and_actions(prefect_file=pathlib.Path('prefect.yaml'), console=Console())\n"
+        "print(json.dumps([c['name'] for c in configs]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert yaml.safe_load(done.stdout) == [item["name"] for item in described(ROOT)]
