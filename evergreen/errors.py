@@ -16,6 +16,7 @@ EvergreenError
 ├── ReleaseError       a Bento is not what its manifest says, or nobody trusted has signed it
 ├── RegistryError      versions, tags or the ledger cannot be read or written, or do not say what they must
 ├── MonitorError       a window of traffic cannot be judged
+├── ClaimLost          a retraining is no longer the one that may run
 ├── LogError           the request log cannot be used, or holds nothing of what was asked for
 ├── RejectedError      the gate says REJECT, and params.yaml asks for the pipeline to end there
 └── PipelineError      a stage of the pipeline failed, or the pipeline cannot run here
@@ -91,6 +92,10 @@ class RegistryError(EvergreenError):
 
 class MonitorError(EvergreenError):
     """A window of traffic cannot be judged."""
+
+
+class ClaimLost(EvergreenError):
+    """A retraining is no longer the one that may run: another may be at work by now."""
 
 
 class RejectedError(EvergreenError):

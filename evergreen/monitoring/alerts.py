@@ -1,0 +1,197 @@
+"""Alerts: that a retraining is wanted, each a row, whoever says so and however often. Exactly-once begins here.
+
+    raise_alert(engine, source=..., trigger=..., because=..., ...) -> (Alert, whether it is new)
+    due(engine) -> Alert | None        the one to send on its way now (to Prefect), marked as sent; others open are taken along with it
+    standing(engine) -> Standing       starts, running, open alert: what policy.Situation wants to know of the loop
+    find(engine, id) · listed(engine, states=...) -> alerts, newest first
+
+States: open -> taken (a retraining has claimed it, slot.py) -> done; back to open when that retraining crashed or failed, for
+MAX_TRIES times, then `given up`. `stale`: the model it was about is no longer live.
+
+An alert that comes while a retraining of the same model runs is taken by it; a late one, that tells of a time before the end of a
+retraining whose cooldown still lasts, was answered by it. Doubles are the same row. Times of other clocks are never believed to
+lie in the future. Knows nothing of Prefect, and nothing of who listens.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Engine, Row, func, select, update
+
+from evergreen.monitoring.loop_tables import alerts, alone, clock, retrainings
+from evergreen.monitoring.request_log import storable
+
+State = Literal["open", "taken", "done", "stale", "given up"]
+Source = Literal["monitor", "schedule", "person", "http", "event"]
+MAX_TRIES = 5
+RESEND_SECONDS = 60.0  # after which an alert that nobody has claimed is sent again; then twice as long, and so on up to
+RESEND_MOST = 900.0
+MOST_WORDS = 2000  # characters kept of a reason
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """An alert as it is on record; times in seconds since 1970."""
+
+    id: str
+    source: str
+    trigger: str
+    model_version: str | None
+    reference: str | None
+    window: str | None
+    time: float
+    raised: float
+    because: str
+    facts: dict[str, Any]
+    told: int
+    state: State
+    retraining: str | None
+    tries: int
+    not_before: float
+    emitted: float | None
+    emissions: int
+    closed: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the loop stands: what a decision needs to know of retrainings and alerts."""
+
+    starts: tuple[float, ...] = ()
+    running: str | None = None
+    open_alert: str | None = None
+
+
+def raise_alert(
+    engine: Engine,
+    *,
+    source: Source,
+    trigger: str,
+    because: str,
+    model_version: str | None = None,
+    reference: str | None = None,
+    window: str | None = None,
+    key: str | None = None,
+    time: float | None = None,
+    facts: Mapping[str, Any] | None = None,
+    now: float | None = None,
+) -> tuple[Alert, bool]:
+    """Put an alert on record; return it, and whether it is new. The same source, trigger, version, reference, window and key are one.
+
+    `time`: when what it tells of happened; None: now. `now`: the database's clock where it is None.
+    """
+    about = [source, trigger, model_version, reference, window, key]
+    alert_id = sha256(json.dumps(about).encode()).hexdigest()[:16]
+
+    def work(connection: Connection) -> tuple[Alert, bool]:
+        moment = clock(connection) if now is None else now
+        known = connection.execute(
+            update(alerts).where(alerts.c.id == alert_id).values(told=alerts.c.told + 1).returning(*alerts.c)
+        ).first()
+        if known:
+            return _alert(known), False
+        happened = min(time if time is not None else moment, moment)
+        row = {
+            "id": alert_id,
+            "source": source,
+            "trigger": storable(trigger),
+            "model_version": _kept(model_version),
+            "reference": _kept(reference),
+            "window": _kept(window),
+            "time": happened,
+            "raised": moment,
+            "because": storable(because[:MOST_WORDS]),
+            "facts": dict(facts or {}),
+            "told": 1,
+            "tries": 0,
+            "emitted": None,
+            "emissions": 0,
+            **_place(connection, model_version, happened, moment),
+        }
+        return _alert(connection.execute(alerts.insert().values(row).returning(*alerts.c)).one()), True
+
+    return alone(engine, work)
+
+
+def _kept(word: str | None) -> str | None:
+    return None if word is None else storable(word)
+
+
+def _place(connection: Connection, model_version: str | None, happened: float, now: float) -> dict[str, Any]:
+    """Return the state of a new alert: taken by the retraining that runs, answered by one before, or open."""
+    last = connection.execute(
+        select(retrainings)
+        .where(retrainings.c.state != "crashed")
+        .order_by(retrainings.c.slot.is_(None), retrainings.c.started.desc())
+        .limit(1)
+    ).first()
+    nobody = {"state": "open", "retraining": None, "not_before": now, "closed": None}
+    if last is None:
+        return nobody
+    if model_version in (None, last.champion):
+        if last.state == "running":
+            return {**nobody, "state": "taken", "retraining": last.id}
+        if last.state == "finished" and happened <= last.ended and now < last.cooled:
+            return {**nobody, "state": "done", "retraining": last.id, "closed": now}
+    return {**nobody, "not_before": max(now, last.cooled)}
+
+
+def due(engine: Engine, *, now: float | None = None) -> Alert | None:
+    """Return the alert to send on its way, marked as sent, or None: nothing is open, or it was sent a moment ago.
+
+    One for all that are open, since whoever claims it takes the others along. Several who ask at once get it once.
+    """
+
+    def work(connection: Connection) -> Alert | None:
+        moment = clock(connection) if now is None else now
+        if connection.execute(select(retrainings.c.id).where(retrainings.c.slot == 1)).first():
+            return None
+        ready = (alerts.c.state == "open") & (alerts.c.not_before <= moment)
+        last, most = connection.execute(select(func.max(alerts.c.emitted), func.max(alerts.c.emissions)).where(ready)).one()
+        if last is not None and last <= moment < last + min(RESEND_SECONDS * 2 ** min(most - 1, 16), RESEND_MOST):
+            return None
+        oldest = connection.execute(select(alerts.c.id).where(ready).order_by(alerts.c.time, alerts.c.id).limit(1)).scalar()
+        if oldest is None:
+            return None
+        sent = {"emitted": moment, "emissions": alerts.c.emissions + 1}
+        return _alert(connection.execute(update(alerts).where(alerts.c.id == oldest).values(sent).returning(*alerts.c)).one())
+
+    return alone(engine, work)
+
+
+def standing(engine: Engine, model_version: str | None = None) -> Standing:
+    """Return how the loop stands, with the oldest open alert about this version (or about none)."""
+    with engine.connect() as connection:
+        running = connection.execute(select(retrainings.c.id).where(retrainings.c.slot == 1)).scalar()
+        about = alerts.c.model_version.is_(None) | (alerts.c.model_version == model_version)
+        waiting = select(alerts.c.id).where(alerts.c.state == "open", about).order_by(alerts.c.time, alerts.c.id).limit(1)
+        return Standing(starts(connection), running, connection.execute(waiting).scalar())
+
+
+def starts(connection: Connection) -> tuple[float, ...]:
+    """Return when retrainings started, oldest first; those that crashed count neither for the cooldown nor for the budget."""
+    query = select(retrainings.c.started).where(retrainings.c.state != "crashed").order_by(retrainings.c.started)
+    return tuple(connection.execute(query).scalars())
+
+
+def find(engine: Engine, alert_id: str) -> Alert | None:
+    """Return an alert by its id, or None."""
+    with engine.connect() as connection:
+        row = connection.execute(select(alerts).where(alerts.c.id == alert_id)).first()
+        return _alert(row) if row else None
+
+
+def listed(engine: Engine, *, states: Iterable[State] | None = None, limit: int = 100) -> Sequence[Alert]:
+    """Return alerts, the newest first; all where no states are named."""
+    query = select(alerts).order_by(alerts.c.raised.desc(), alerts.c.id).limit(limit)
+    if states is not None:
+        query = query.where(alerts.c.state.in_(tuple(states)))
+    with engine.connect() as connection:
+        return [_alert(row) for row in connection.execute(query)]
+
+
+def _alert(row: Row[Any]) -> Alert:
+    return Alert(**row._mapping)

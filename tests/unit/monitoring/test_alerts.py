@@ -1,0 +1,118 @@
+"""An alert is one row however often it is told, waits where it must, and is sent until somebody has claimed it."""
+
+import pytest
+
+from evergreen.monitoring import alerts, slot
+from evergreen.monitoring.policy import HOUR
+from tests.alert_factories import LIVE, claimed, holding, loop, raised, state
+from tests.policy_factories import NOW, settings
+from tests.unit.monitoring.test_request_log import all_at_once
+
+
+def test_doubles_are_one_alert_and_are_counted(url: str) -> None:
+    with loop(url) as engine:
+        assert all_at_once(*(lambda: raised(engine) for _ in range(6))) == []
+        [alert] = alerts.listed(engine)
+        assert (alert.told, alert.state, alert.time) == (6, "open", NOW)
+
+
+@pytest.mark.parametrize("part", ["source", "trigger", "model_version", "reference", "window", "key"])
+def test_another_source_trigger_version_reference_window_or_key_is_another_alert(url: str, part: str) -> None:
+    with loop(url) as engine:
+        assert raised(engine).id != raised(engine, **{part: "http" if part == "source" else "other"}).id
+
+
+def test_a_clock_that_is_ahead_makes_no_alert_of_the_future(url: str) -> None:
+    with loop(url) as engine:
+        assert raised(engine, time=NOW + 1e6).time == NOW
+
+
+def test_what_comes_while_a_retraining_runs_is_taken_by_it(url: str) -> None:
+    with loop(url) as engine:
+        claim = holding(engine, raised(engine))
+        during = raised(engine, window="w2", now=NOW + 60)
+        assert (during.state, during.retraining) == ("taken", claim.id)
+        assert raised(engine, window="w3", model_version="0" * 12).state == "open"
+        assert slot.finish(engine, claim, "finished", now=NOW + 100)
+        assert state(engine, during) == "done"
+
+
+def test_a_late_alert_was_answered_by_the_retraining_since(url: str) -> None:
+    with loop(url) as engine:
+        claim = holding(engine, raised(engine))
+        slot.finish(engine, claim, "finished", now=NOW + 600)
+        late = raised(engine, window="w2", time=NOW + 300, now=NOW + 900)
+        assert (late.state, late.retraining) == ("done", claim.id)
+
+
+def test_news_after_a_retraining_waits_for_its_cooldown(url: str) -> None:
+    with loop(url) as engine:
+        slot.finish(engine, holding(engine, raised(engine)), "finished", now=NOW + 600)
+        news = raised(engine, window="w2", now=NOW + 900)
+        assert (news.state, news.not_before) == ("open", NOW + 72 * HOUR)
+        assert alerts.due(engine, now=NOW + 1000) is None
+        sent = alerts.due(engine, now=NOW + 72 * HOUR)
+        assert sent is not None and sent.id == news.id
+
+
+def test_a_clock_that_is_behind_loses_no_alert_once_the_cooldown_is_over(url: str) -> None:
+    with loop(url) as engine:
+        slot.finish(engine, holding(engine, raised(engine)), "finished", now=NOW + 600)
+        assert raised(engine, window="w2", time=0.0, now=NOW + 73 * HOUR).state == "open"
+
+
+def test_one_is_sent_for_all_that_are_open_and_to_one_who_asks(url: str) -> None:
+    with loop(url) as engine:
+        oldest, *_ = (raised(engine, window=f"w{number}", now=NOW + number) for number in range(5))
+        sent: list[alerts.Alert | None] = []
+        assert all_at_once(*(lambda: sent.append(alerts.due(engine, now=NOW + 10)) for _ in range(6))) == []
+        assert [alert.id for alert in sent if alert] == [oldest.id]
+
+
+def test_an_alert_that_nobody_claims_is_sent_again_ever_more_rarely(url: str) -> None:
+    with loop(url) as engine:
+        raised(engine)
+        sent = [second for second in range(0, 4000, 10) if alerts.due(engine, now=NOW + second)]
+        assert sent == [0, 60, 180, 420, 900, 1800, 2700, 3600]
+
+
+def test_nothing_is_sent_while_a_retraining_runs_and_at_once_after_it_crashed(url: str) -> None:
+    with loop(url) as engine:
+        alert = raised(engine)
+        assert alerts.due(engine, now=NOW)
+        claim = holding(engine, alert)
+        raised(engine, window="w2", model_version="0" * 12)
+        assert alerts.due(engine, now=NOW + 80) is None
+        slot.finish(engine, claim, "crashed", now=NOW + 81)
+        sent = alerts.due(engine, now=NOW + 81)
+        assert sent is not None and (sent.id, sent.emissions) == (alert.id, 1)
+
+
+def test_the_standing_is_what_the_policy_wants_to_know(url: str) -> None:
+    with loop(url) as engine:
+        assert alerts.standing(engine, LIVE) == alerts.Standing()
+        alert = raised(engine)
+        raised(engine, model_version="0" * 12)
+        assert alerts.standing(engine, LIVE).open_alert == alert.id
+        claim = holding(engine, alert)
+        assert alerts.standing(engine, LIVE) == alerts.Standing((NOW,), claim.id, None)
+        slot.finish(engine, claim, "crashed", now=NOW + 1)
+        assert alerts.standing(engine, LIVE) == alerts.Standing((), None, alert.id)
+
+
+def test_an_alert_put_off_by_the_policy_is_sent_when_it_may_be_claimed(url: str) -> None:
+    with loop(url) as engine:
+        alert = raised(engine)
+        assert alerts.due(engine, now=NOW)
+        refusal = claimed(engine, alert, new_labels=199)
+        assert isinstance(refusal, slot.Refusal) and refusal.reason == "labels" and refusal.until is not None
+        assert alerts.due(engine, now=refusal.until - 1) is None
+        assert alerts.due(engine, now=refusal.until)
+        assert isinstance(claimed(engine, alert, new_labels=200, now=refusal.until), slot.Claim)
+
+
+def test_reasons_keep_within_bounds_and_take_any_character(url: str) -> None:
+    with loop(url) as engine:
+        alert = raised(engine, because="\0" + "x" * 5000, trigger="a\ud800")
+        assert alert.because == "\ufffd" + "x" * 1999 and alert.trigger == "a\ufffd"
+        assert settings().min_labels == 200
