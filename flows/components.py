@@ -98,6 +98,7 @@ class Component:
         for member in stubborn:
             with suppress(psutil.NoSuchProcess):
                 member.kill()
+        psutil.wait_procs(stubborn, timeout=1)
         self.process.wait()
 
 
