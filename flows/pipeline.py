@@ -60,6 +60,8 @@ def read_pipeline(root: Path) -> Pipeline:
             outputs = {names[stage]: _outputs(stage.cmd) for stage in graph if stage.cmd}
     except DvcException as fault:
         raise PipelineError(f"DVC cannot read the pipeline in {root}: {fault}") from None
+    except TypeError as fault:  # DVC knows no dates, and says so like this
+        raise PipelineError(f"DVC cannot read the pipeline in {root}: {fault}; a date must stand in quotes") from None
     return Pipeline(order, outputs)
 
 

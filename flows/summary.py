@@ -19,9 +19,14 @@ def show_summary(root: Path, pipeline: Pipeline, console: Console) -> None:
     """Print the summary of the pipeline's present outputs; raise EvidenceError when a report is missing."""
     metrics = read_report(root / pipeline.output("evaluate", "metrics"))
     verdict = read_report(root / pipeline.output("gate", "verdict"))
+    challenge = read_report(root / pipeline.output("challenge", "report"))
     console.print()
     console.print(Text(f"What the model is worth, on {metrics['rows']:,} texts it has never seen", style="bold"))
     console.print(Padding(_metrics(metrics), (0, 0, 0, 2)))
+    if challenge["champion"]:
+        console.print()
+        console.print(Text(f"Against the champion {challenge['champion'].get('version') or ''}, on the same texts", style="bold"))
+        console.print(Padding(_challenge(challenge), (0, 0, 0, 2)))
     console.print()
     word, _, reason = verdict["summary"].partition(": ")
     console.print(Text.assemble(("Verdict  ", "bold"), (word, COLOURS[verdict["verdict"]]), f"  {reason}"))
@@ -52,6 +57,19 @@ def _metrics(metrics: dict[str, Any]) -> Table:
     table.add_row("answers by itself", f"{answered['coverage']['value']:.0%}", _range(answered["coverage"], ".0%"))
     if answered["accuracy"]:
         table.add_row("  right when it does", f"{answered['accuracy']['value']:.1%}", _range(answered["accuracy"], ".1%"))
+    return table
+
+
+def _challenge(challenge: dict[str, Any]) -> Table:
+    """Return champion and challenger on the rows that came since the champion, on older ones, and on all."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("accuracy on", "rows", "champion", "this model", "difference", "interval"):
+        table.add_column(name, justify="left" if name == "accuracy on" else "right", no_wrap=True)
+    for name, title in (("new", "new texts"), ("old", "old texts"), ("all", "all of them")):
+        if found := challenge[name]:
+            difference = found["difference"]
+            table.add_row(title, f"{found['rows']:,}", f"{found['champion']['value']:.3f}", f"{found['challenger']['value']:.3f}",
+                          f"{difference['value']:+.3f}", _range(difference, "+.3f"))  # fmt: skip
     return table
 
 

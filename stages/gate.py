@@ -21,7 +21,7 @@ from evergreen.evaluation.verdict import judge
 from evergreen.reports import read_report, write_report
 from stages._run import home, main, say
 
-REPORTS = ("metrics", "audit", "compression", "latency")
+REPORTS = ("metrics", "audit", "compression", "latency", "challenge")
 STYLES = {
     "PROMOTE": "bold green",
     "HOLD": "bold yellow",

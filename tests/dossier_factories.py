@@ -60,6 +60,7 @@ def reports(labels: tuple[str, ...] = LABELS, seed: int = 0) -> dict[str, dict[s
         "evaluation": evaluation,
         "audit": _audit(labels, random),
         "drift": _drift(),
+        "challenge": challenge(),
         "verdict": _verdict(),
     }
 
@@ -90,6 +91,35 @@ def runs() -> list[dict[str, Any]]:
         }
         for place, stage in enumerate(STAGES)
     ]
+
+
+def challenge() -> dict[str, Any]:
+    """Return a comparison with a champion, on new and old rows."""
+    power = {"margin": 0.02, "disagreement": 0.1, "passes": {"loss": 0.02, "tie": 0.24, "gain": 0.7}, "rows_needed": 2000}
+
+    def part(rows: int, value: float, words: str | None) -> dict[str, Any]:
+        accuracies = {"champion": io(0.84), "challenger": io(0.84 + value)}
+        counts = {"wins": 20, "losses": 10, "mcnemar_p": 0.0987, "negative_flips": io(0.03, 0.01), "positive_flips": io(0.06, 0.02)}
+        return {"rows": rows, **accuracies, "difference": io(value), **counts, "power": words and power | {"words": words}}
+
+    return {
+        "champion": {"version": "v1.2.0", "model_version": "fedcba987654"},
+        "model_version": "0123456789ab",
+        "since": "2025-09-01",
+        "level": 0.95,
+        "resamples": 2000,
+        "drawn": "customers",
+        "new": part(150, 0.06, "With 150 new rows a true tie passes in 24% of cases."),
+        "old": part(225, 0.01, "With 225 old rows a true tie passes in 31% of cases."),
+        "all": part(375, 0.03, None),
+        "slices": [
+            {"by": "age_band", "slice": "18-34", "rows": 128, "outcome": "ok", "difference": io(-0.01)},
+            {"by": "length", "slice": "0-9 words", "rows": 12, "outcome": "insufficient", "difference": None},
+        ],
+        "worst_slice": {"by": "age_band", "slice": "18-34", "rows": 128, "outcome": "ok", "difference": io(-0.01)},
+        "changed_answers": 0.11,
+        "reason": None,
+    }
 
 
 def _quality(labels: tuple[str, ...]) -> dict[str, Any]:

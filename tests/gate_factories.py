@@ -16,6 +16,10 @@ RULES: dict[str, Any] = {
     "parity": {"min_agreement": 0.98, "failure": "reject"},
     "artifact_size": {"max_megabytes": 500, "failure": "hold"},
     "latency": {"max_p95_milliseconds": 250, "failure": "hold"},
+    "no_worse": {"max_loss": 0.02, "failure": "hold"},
+    "remembers": {"max_loss": 0.03, "failure": "hold"},
+    "negative_flips": {"max_share": 0.06, "failure": "hold"},
+    "no_slice_worse": {"max_loss": 0.05, "failure": "hold"},
 }
 
 
@@ -44,6 +48,13 @@ def good_reports() -> dict[str, dict[str, Any]]:
         },
         "compression": {"bytes": 91_000_000, "label_agreement": 1.0},
         "latency": {"p95_milliseconds": 12.5},
+        "challenge": {
+            "champion": {"version": "v1.0.0", "model_version": "fedcba987654"},
+            "new": {"difference": measured(0.05, 0.01, 0.09), "power": {"words": "With 300 new rows a true tie passes in 24% of cases."}},
+            "old": {"difference": measured(0.01, -0.01, 0.03), "power": None},
+            "all": {"negative_flips": measured(0.03, 0.01, 0.05)},
+            "worst_slice": {"by": "length", "slice": "under 10 words", "difference": measured(-0.02, -0.08, 0.04)},
+        },
     }
 
 
@@ -56,6 +67,11 @@ def spoilt(place: str, value: Any) -> dict[str, dict[str, Any]]:
         found = found[key]
     found[last] = value
     return reports
+
+
+def first_version() -> dict[str, dict[str, Any]]:
+    """Return the good reports of a model that has no champion before it."""
+    return good_reports() | {"challenge": {"champion": None, "reason": "there is no champion to compare with"}}
 
 
 def write_reports(folder: Path, reports: dict[str, dict[str, Any]]) -> dict[str, Path]:

@@ -28,6 +28,8 @@ class Check:
     most: float = 1.0
     scale: float = 1.0
     strict: bool = False  # the bound itself fails: a lead of exactly nothing is no lead
+    loss: bool = False  # the bound is a loss: a figure that is a difference must not lie below its negative
+    cautious: bool = False  # where the interval holds both sides of the bound, nothing is known: that is at most a hold
     remedy: str = ""
 
 
@@ -118,5 +120,56 @@ CHECKS = (
         unit="ms",
         most=math.inf,
         remedy="run `dvc repro compress`",
+    ),
+    Check(
+        rule="no_worse",
+        title="No worse than the champion",
+        subject="accuracy gained on the champion, on the same new test rows,",
+        place=("challenge", "new", "difference"),
+        bound="max_loss",
+        side="at least",
+        unit="accuracy",
+        judges="low",
+        least=-1.0,
+        loss=True,
+        cautious=True,
+        remedy="run `dvc repro challenge`",
+    ),
+    Check(
+        rule="remembers",
+        title="Forgets nothing",
+        subject="accuracy gained on the champion, on the same old test rows,",
+        place=("challenge", "old", "difference"),
+        bound="max_loss",
+        side="at least",
+        unit="accuracy",
+        judges="low",
+        least=-1.0,
+        loss=True,
+        cautious=True,
+        remedy="run `dvc repro challenge`",
+    ),
+    Check(
+        rule="negative_flips",
+        title="Negative flips",
+        subject="the share of test rows that the champion had right and this model has wrong",
+        place=("challenge", "all", "negative_flips"),
+        bound="max_share",
+        side="at most",
+        unit="share of rows",
+        remedy="run `dvc repro challenge`",
+    ),
+    Check(
+        rule="no_slice_worse",
+        title="No slice worse",
+        subject="accuracy gained on the champion in the slice that fares worst",
+        place=("challenge", "worst_slice", "difference"),
+        bound="max_loss",
+        side="at least",
+        unit="accuracy",
+        judges="high",
+        least=-1.0,
+        loss=True,
+        remedy="gather more rows, or lower challenge.min_slice_rows",
     ),
 )

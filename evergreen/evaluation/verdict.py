@@ -1,8 +1,8 @@
 """From reports to one verdict: PROMOTE, HOLD or REJECT, with a sentence for each rule that a product owner understands.
 
 Bounds and failures are given (params.yaml, section `gate`); rules.py says where each rule finds its figure. Evidence that
-is absent, null, not a number or out of its range fails closed: the rule counts as failed. Knows nothing of files, stages
-or how a verdict is shown.
+is absent, null, not a number or out of its range fails closed: the rule counts as failed. Only where there is no champion, or no
+old test row, is what compares with it off. Knows nothing of files, stages or how a verdict is shown.
 """
 
 import math
@@ -15,6 +15,7 @@ from evergreen.errors import EvidenceError
 from evergreen.evaluation.rules import CHECKS, Check
 
 Report = Mapping[str, Any]
+NO_CHAMPION: Report = {"champion": None, "reason": "there is no champion to compare with"}
 _NO_EVIDENCE = {"fail": "", "missing": " (no evidence)"}
 
 
@@ -28,7 +29,14 @@ class Figure:
 
 
 def judge(
-    *, rules: Rules, metrics: Report, audit: Report, compression: Report, latency: Report, model_version: str | None = None
+    *,
+    rules: Rules,
+    metrics: Report,
+    audit: Report,
+    compression: Report,
+    latency: Report,
+    challenge: Report = NO_CHAMPION,
+    model_version: str | None = None,
 ) -> dict[str, Any]:
     """Return the verdict on a model.
 
@@ -36,11 +44,17 @@ def judge(
     does, or where no rule is on; else PROMOTE. The result holds `verdict`, `model_version`, `summary` (one sentence) and
     `rules`, each with `rule`, `title`, `value`, `interval`, `bound`, `side` (at least, at most), `strict` (the bound itself
     fails), `unit`, `outcome` (pass, fail, missing, off), `failure` (hold, reject; null for a rule that is off) and `because`.
+    A comparison with the champion that is too small to tell either way is a hold at most, whatever `failure` says.
     """
-    reports = {"metrics": metrics, "audit": audit, "compression": compression, "latency": latency}
+    reports = {"metrics": metrics, "audit": audit, "compression": compression, "latency": latency, "challenge": challenge}
     judged = [_apply(check, getattr(rules, check.rule), reports) for check in CHECKS]
     verdict = _verdict(judged)
-    return {"verdict": verdict, "model_version": model_version, "summary": _summary(verdict, judged), "rules": judged}
+    return {
+        "verdict": verdict,
+        "model_version": model_version,
+        "summary": _summary(verdict, judged) + _doubt(judged, challenge),
+        "rules": judged,
+    }
 
 
 def _verdict(judged: list[dict[str, Any]]) -> str:
@@ -66,7 +80,9 @@ def _apply(check: Check, setting: Any, reports: Mapping[str, Report]) -> dict[st
     entry |= {"side": check.side, "strict": check.strict, "unit": check.unit, "outcome": "off", "failure": None}
     if setting is None:
         return entry | {"because": f"Switched off: gate.rules.{check.rule} is null in params.yaml, so this was not judged."}
-    bound = float(getattr(setting, check.bound))
+    if nothing := _nothing_to_compare(check, reports):
+        return entry | {"because": nothing}
+    bound = float(getattr(setting, check.bound)) * (-1 if check.loss else 1)
     entry |= {"bound": bound, "failure": setting.failure}
     try:
         figure = _figure(check, reports)
@@ -76,7 +92,37 @@ def _apply(check: Check, setting: Any, reports: Mapping[str, Report]) -> dict[st
     kept = _kept(check, figure, bound)
     interval = None if figure.low is None else [figure.low, figure.high]
     because = _because(check, figure, bound, kept) + _who(check, reports)
+    if not kept and check.cautious and figure.high is not None and figure.high >= bound:
+        entry["failure"] = "hold"
+        because += " The interval reaches across the bound, so that nothing is known either way: a hold."
+    because += _power(check, reports)
     return entry | {"value": figure.value, "interval": interval, "outcome": "pass" if kept else "fail", "because": because}
+
+
+def _nothing_to_compare(check: Check, reports: Mapping[str, Report]) -> str | None:
+    """Return why a comparison was not made, where that is as it should be; a report that does not say so is no evidence."""
+    found = reports[check.place[0]]
+    if check.place[0] != "challenge" or not isinstance(found, Mapping) or "champion" not in found:
+        return None
+    if found["champion"] is None:
+        return f"Not judged: {found.get('reason') or 'there is no champion to compare with'}."
+    if check.rule == "remembers" and "old" in found and found["old"] is None:
+        return "Not judged: no test row is older than the champion."
+    return None
+
+
+def _power(check: Check, reports: Mapping[str, Report]) -> str:
+    """Return what a comparison with so many rows can tell, where its report says so."""
+    report = reports[check.place[0]]
+    part = report.get(check.place[1]) if check.cautious and isinstance(report, Mapping) else None
+    said = part.get("power") if isinstance(part, Mapping) else None
+    return f" {said['words']}" if isinstance(said, Mapping) and said.get("words") else ""
+
+
+def _doubt(judged: list[dict[str, Any]], challenge: Report) -> str:
+    """Return the power of a comparison that was not passed: whoever reads HOLD must know whether anybody could have passed."""
+    failed = {rule["rule"] for rule in judged if rule["outcome"] == "fail"}
+    return next((_power(check, {"challenge": challenge}) for check in CHECKS if check.cautious and check.rule in failed), "")
 
 
 def _kept(check: Check, figure: Figure, bound: float) -> bool:
@@ -134,8 +180,10 @@ def _because(check: Check, figure: Figure, bound: float, kept: bool) -> str:
 
 
 def _who(check: Check, reports: Mapping[str, Report]) -> str:
-    """Return which groups an audit's figure speaks of."""
-    found = reports.get(check.place[0], {}).get(check.place[1], {}) if check.place[0] == "audit" else {}
+    """Return which groups or slice a figure speaks of."""
+    found = reports.get(check.place[0], {}).get(check.place[1], {}) if check.place[0] in {"audit", "challenge"} else {}
+    if isinstance(found.get("slice"), str):
+        return f" Of {found.get('by')}: {found['slice']}."
     names = [str(found[key]) for key in ("group", "lowest", "highest") if isinstance(found.get(key), str)]
     return f" Of {found.get('column', 'the groups')}: {' against '.join(names)}." if names else ""
 

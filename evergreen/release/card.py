@@ -28,6 +28,7 @@ def model_card(reports: Mapping[str, Report], *, params: Report, provenance: Rep
         _title(reports, params),
         _uses(reports, params),
         _results(reports),
+        *_champion(reports["challenge"]),
         _groups(reports["audit"]),
         _data(reports, params),
         _training(reports["training"], provenance),
@@ -103,6 +104,24 @@ def _results(reports: Mapping[str, Report]) -> str:
             ],
         )
     )
+
+
+def _champion(challenge: Report) -> list[str]:
+    """Return what became of the comparison with the version before; nothing for a first version."""
+    if not challenge.get("champion"):
+        return []
+    who = challenge["champion"]
+    names = [name for name in ("new", "old", "all") if challenge[name]]
+    rows = [
+        [name, number(found["rows"]), both(found["champion"]), both(found["challenger"]), both(found["difference"])]
+        for name, found in ((name, challenge[name]) for name in names)
+    ]
+    power = challenge["new"].get("power") or {}
+    return [
+        f"## Against the champion\n\nCompared with version {_line(str(who.get('version') or ABSENT))} (`{who['model_version']}`) "
+        f"on the same test messages, by accuracy, with {percent(challenge['level'], 0)} paired intervals. {power.get('words', '')}\n\n"
+        + _table(["Test rows", "Number", "Champion", "This model", "Difference"], rows)
+    ]
 
 
 def _groups(audit: Report) -> str:

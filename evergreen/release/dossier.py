@@ -43,7 +43,7 @@ def dossier(reports: Mapping[str, Report], *, params: Report, provenance: Report
     """Return the page.
 
     `reports` by name: quality, cleaning, split, training, compression, latency, calibration, evaluation, audit, drift,
-    verdict. Every string in them is escaped. The same arguments give the same bytes.
+    challenge, verdict. Every string in them is escaped. The same arguments give the same bytes.
     """
     evaluation, audit = reports["evaluation"], reports["audit"]
     groupings = [_grouping(found) for found in [*audit["columns"], *audit.get("intersections", [])]]
@@ -55,6 +55,7 @@ def dossier(reports: Mapping[str, Report], *, params: Report, provenance: Report
         "headline": _headline(evaluation),
         "pairs": confused_pairs(evaluation["confusion"]),
         "slices": _by_kind(evaluation["slices"]),
+        "bout": _bout(reports["challenge"]),
         "groupings": groupings,
         "group_axis": axis(group["accuracy"] for grouping in groupings for group in grouping["groups"]),
         "settings": _settings(params),
@@ -152,17 +153,36 @@ def _headline(evaluation: Report) -> dict[str, Any]:
         for who, source in (("this model", metrics), ("simple baseline", metrics["baseline"]))
     ]
     leads = [{"metric": title, "figure": metrics["lead"][name]} for name, title in (("accuracy", "Accuracy"), ("macro_f1", "Macro F1"))]
-    reach = max((abs(float(lead["figure"][end])) for lead in leads if lead["figure"] for end in ("low", "high")), default=0.0)
-    reach = max(0.05, int(reach * 20 + 1) / 20)
-    return {"rows": rows, "axis": axis(row["figure"] for row in rows), "leads": leads, "reach": reach}
+    return {"rows": rows, "axis": axis(row["figure"] for row in rows), "leads": leads, "reach": _reach(lead["figure"] for lead in leads)}
+
+
+def _reach(differences: Iterable[Report | None]) -> float:
+    """Return how far an axis about 0 reaches to either side: a round twentieth beyond every interval."""
+    farthest = max((abs(float(found[end])) for found in differences if found for end in ("low", "high")), default=0.0)
+    return max(0.05, int(farthest * 20 + 1) / 20)
+
+
+def _bout(challenge: Report) -> dict[str, Any]:
+    """Return the comparison with the champion: its parts that have rows, and its slices by kind, each with an axis about 0."""
+    parts = [{"name": name, **challenge[name]} for name in ("new", "old", "all") if challenge.get(name)]
+    if len(parts) == 2:  # without old rows, the new ones are all
+        parts = parts[1:]
+        parts[0]["power"] = challenge["new"]["power"]
+    slices = challenge.get("slices") or []
+    reaches = {"reach": _reach(part["difference"] for part in parts), "slice_reach": _reach(part["difference"] for part in slices)}
+    return {"parts": parts, "kinds": _kinds(slices), **reaches}
 
 
 def _by_kind(slices: Sequence[Report]) -> dict[str, Any]:
     """Return slices by what they slice, in their order, with one axis for all."""
+    return {"kinds": _kinds(slices), "axis": axis(found["accuracy"] for found in slices)}
+
+
+def _kinds(slices: Sequence[Report]) -> dict[str, list[Report]]:
     kinds: dict[str, list[Report]] = {}
     for found in slices:
         kinds.setdefault(found["by"], []).append(found)
-    return {"kinds": kinds, "axis": axis(found["accuracy"] for found in slices)}
+    return kinds
 
 
 def _grouping(found: Report) -> dict[str, Any]:

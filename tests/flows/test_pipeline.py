@@ -198,3 +198,9 @@ def test_a_file_that_dvc_tracks_is_a_step_of_the_pipeline_too(project: Path) -> 
     dvc(project, "add", "--quiet", "table.csv")
     assert "table.csv.dvc" in read_pipeline(project).order
     assert through(project, "table.csv.dvc") == ("unchanged", [])
+
+
+def test_a_date_without_quotes_is_refused_with_what_to_do(project: Path) -> None:
+    (project / "params.yaml").write_text("since: 2025-09-01\n")
+    with pytest.raises(PipelineError, match=r"type 'date'.*a date must stand in quotes"):
+        read_pipeline(project)

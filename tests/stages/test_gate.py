@@ -36,7 +36,7 @@ def test_a_good_model_is_promoted_and_the_table_shows_each_rule(tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     verdict = read_report(tmp_path / "verdict.json")
     assert (verdict["verdict"], verdict["model_version"]) == ("PROMOTE", VERSION)
-    assert "PROMOTE: the model keeps all 8 rules that are on." in done.stdout
+    assert "PROMOTE: the model keeps all 12 rules that are on." in done.stdout
     assert "\x1b[" not in done.stdout  # no colours through a pipe
     row = next(line for line in done.stdout.splitlines() if "Beats the simple baseline" in line)
     assert row.split() == ["Beats", "the", "simple", "baseline", "0.050", "0.020", "to", "0.080", "more", "than", "0", "pass"]

@@ -12,6 +12,7 @@ from evergreen.model.inference import Classifier
 from evergreen.reports import read_report, write_report
 from stages.audit import audit
 from stages.calibrate import calibrate
+from stages.challenge import challenge
 from stages.document import REPORTS, document
 from stages.evaluate import evaluate
 from stages.gate import gate
@@ -71,7 +72,8 @@ def go_through(paths: SimpleNamespace, folder: Path) -> None:
     evaluate(params, paths, SimpleNamespace(**{**vars(paths), "report": own["evaluation"]}))
     audit(params, paths, SimpleNamespace(report=paths.audit))
     snapshot(params, paths, paths)
-    judged = {name: own[name] for name in ("compression", "latency", "evaluation")}
+    challenge(params, SimpleNamespace(champion=folder / "nobody", predictions=paths.predictions), SimpleNamespace(report=own["challenge"]))
+    judged = {name: own[name] for name in ("compression", "latency", "evaluation", "challenge")}
     gate(params, SimpleNamespace(**judged, metrics=paths.metrics, audit=paths.audit), paths)
     own |= {"audit": paths.audit, "drift": paths.drift, "verdict": paths.verdict}
     (folder / "runs").mkdir()

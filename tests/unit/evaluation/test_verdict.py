@@ -5,7 +5,7 @@ import pytest
 from evergreen.config import Rules
 from evergreen.evaluation.rules import CHECKS
 from evergreen.evaluation.verdict import judge
-from tests.gate_factories import RULES, good_reports, rules, spoilt
+from tests.gate_factories import RULES, first_version, good_reports, measured, rules, spoilt
 
 WORSE = {
     "beats_baseline": ("metrics.lead.macro_f1.low", -0.01),
@@ -16,7 +16,12 @@ WORSE = {
     "parity": ("compression.label_agreement", 0.97),
     "artifact_size": ("compression.bytes", 500_000_001),
     "latency": ("latency.p95_milliseconds", 250.1),
+    "no_worse": ("challenge.new.difference", {"value": -0.05, "low": -0.07, "high": -0.03}),
+    "remembers": ("challenge.old.difference", {"value": -0.05, "low": -0.07, "high": -0.04}),
+    "negative_flips": ("challenge.all.negative_flips.value", 0.061),
+    "no_slice_worse": ("challenge.worst_slice.difference", {"value": -0.1, "low": -0.2, "high": -0.06}),
 }
+COMPARED = ("no_worse", "remembers", "negative_flips", "no_slice_worse")
 
 
 def outcome(verdict: dict, rule: str) -> dict:
@@ -32,7 +37,7 @@ def test_a_model_that_keeps_every_rule_is_promoted() -> None:
     assert verdict["verdict"] == "PROMOTE"
     assert verdict["model_version"] == "0123456789ab"
     assert {entry["outcome"] for entry in verdict["rules"]} == {"pass"}
-    assert verdict["summary"] == "PROMOTE: the model keeps all 8 rules that are on."
+    assert verdict["summary"] == "PROMOTE: the model keeps all 12 rules that are on."
 
 
 @pytest.mark.parametrize("rule", sorted(WORSE))
@@ -84,7 +89,7 @@ def test_broken_evidence_fails_closed(check, broken) -> None:
     assert "No evidence, which counts as a failure" in entry["because"]
 
 
-@pytest.mark.parametrize("report", ["metrics", "audit", "compression", "latency"])
+@pytest.mark.parametrize("report", ["metrics", "audit", "compression", "latency", "challenge"])
 @pytest.mark.parametrize("content", [{}, None, [], "lost", {"macro_f1": [], "lead": 3, "worst_group": "x", "largest_gap": 1, "bytes": {}}])
 def test_a_report_that_is_not_one_never_promotes(report: str, content) -> None:
     verdict = judge(rules=rules(), **(good_reports() | {report: content}))
@@ -108,7 +113,7 @@ def test_the_audits_own_reason_is_passed_on() -> None:
 
 def test_the_summary_names_broken_rules_as_they_are_spelt() -> None:
     verdict = judge(rules=rules(), **spoilt(*WORSE["macro_f1"]))
-    assert verdict["summary"] == "REJECT: 1 of 8 rules is not kept: macro F1."
+    assert verdict["summary"] == "REJECT: 1 of 12 rules is not kept: macro F1."
 
 
 def test_a_rule_that_is_off_is_recorded_and_judges_nothing() -> None:
@@ -128,3 +133,44 @@ def test_sentences_name_the_groups_and_the_units() -> None:
     verdict = judge(rules=rules(), **good_reports())
     assert "Of first_language: other against english." in outcome(verdict, "fairness_gap")["because"]
     assert "is 91.0 MB; it must be at most 500.0 MB, and is." in outcome(verdict, "artifact_size")["because"]
+
+
+def test_without_a_champion_what_compares_with_it_is_off_and_not_counted() -> None:
+    verdict = judge(rules=rules(), **first_version())
+    assert verdict["summary"] == "PROMOTE: the model keeps all 8 rules that are on."
+    assert {entry["rule"] for entry in verdict["rules"] if entry["outcome"] == "off"} == set(COMPARED)
+    assert outcome(verdict, "no_worse")["because"] == "Not judged: there is no champion to compare with."
+
+
+def test_without_old_rows_only_remembering_is_off() -> None:
+    verdict = judge(rules=rules(), **spoilt("challenge.old", None))
+    assert verdict["verdict"] == "PROMOTE"
+    assert [entry["rule"] for entry in verdict["rules"] if entry["outcome"] == "off"] == ["remembers"]
+
+
+@pytest.mark.parametrize("rule", ["no_worse", "remembers"])
+def test_a_test_too_small_to_tell_is_a_hold_even_where_failure_says_reject(rule: str) -> None:
+    place = f"challenge.{'new' if rule == 'no_worse' else 'old'}.difference"
+    strict = rules(**{rule: RULES[rule] | {"failure": "reject"}})
+    verdict = judge(rules=strict, **spoilt(place, measured(0.01, -0.09, 0.11)))
+    assert verdict["verdict"] == "HOLD"
+    assert "nothing is known either way: a hold." in outcome(verdict, rule)["because"]
+    assert judge(rules=strict, **spoilt(place, measured(-0.08, -0.12, -0.04)))["verdict"] == "REJECT"
+
+
+def test_a_hold_for_want_of_rows_says_what_they_can_tell() -> None:
+    verdict = judge(rules=rules(), **spoilt("challenge.new.difference", measured(0.0, -0.04, 0.04)))
+    said = "With 300 new rows a true tie passes in 24% of cases."
+    assert verdict["summary"] == f"HOLD: 1 of 12 rules is not kept: no worse than the champion. {said}"
+    assert outcome(verdict, "no_worse")["because"].endswith(said)
+
+
+def test_the_bound_of_a_loss_is_shown_as_the_difference_it_is() -> None:
+    entry = outcome(judge(rules=rules(), **good_reports()), "no_worse")
+    assert (entry["bound"], entry["side"]) == (-0.02, "at least")
+    assert "the interval's lower end must be at least -0.020, and is." in entry["because"]
+
+
+def test_the_slice_that_fares_worst_is_named() -> None:
+    verdict = judge(rules=rules(), **spoilt(*WORSE["no_slice_worse"]))
+    assert "Of length: under 10 words." in outcome(verdict, "no_slice_worse")["because"]

@@ -178,3 +178,15 @@ def test_the_most_frequent_confusions_come_first() -> None:
 def test_an_interval_is_drawn_between_the_ends_of_its_axis_and_cut_at_them() -> None:
     assert range_style({"value": 0.75, "low": 0.6, "high": 0.9}, 0.5, 1.0) == "--start:20.00%;--width:60.00%;--point:50.00%"
     assert range_style({"value": 0.2, "low": 0.1, "high": 0.75}, 0.5, 1.0) == "--start:0.00%;--width:50.00%;--point:0.00%"
+
+
+def test_the_comparison_with_the_champion_is_told_with_its_power(page: str) -> None:
+    words = Reader(page).words
+    assert "Champion is version v1.2.0" in words
+    assert "With 150 new rows a true tie passes in 24% of cases." in words
+    assert [name for name in ("new", "old", "all") if f">{name}</th>" in page] == ["new", "old", "all"]
+
+
+def test_a_first_version_says_that_nothing_was_compared(tmp_path: Path) -> None:
+    page = write_dossier(reports() | {"challenge": {"champion": None, "reason": "there is no champion to compare with"}}, tmp_path)
+    assert "Nothing was compared: there is no champion to compare with." in Reader(page).words
