@@ -61,6 +61,9 @@ def _add_init(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--group", action="append", default=[], metavar="COL", help="column whose groups must be treated alike; may be repeated"
     )
+    parser.add_argument(
+        "--context", action="append", default=[], metavar="COL", help="column that says how a text came, watched for drift; may be repeated"
+    )
     parser.add_argument("--time", metavar="COL", help="column with the date of each row")
     parser.add_argument("--id", metavar="COL", help="column with a unique id; without it, ids come from the content")
     parser.add_argument("--customer", metavar="COL", help="column with who wrote it; one customer's rows stay in one split")

@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from rich.console import Console
 from evergreen.config import SPLITS, Columns, load_params
 from evergreen.data.profile import profile, suggest
 from evergreen.data.quality import counts, examine, refusals
-from evergreen.data.records import group_columns, group_name
+from evergreen.data.records import context_columns, group_columns, group_name
 from evergreen.data.roles import to_examples
 from evergreen.data.sources import read_source
 from evergreen.errors import ColumnError, ConfigError, QualityError, SourceError
@@ -34,13 +35,13 @@ def run(arguments: argparse.Namespace) -> None:
     """Run `evergreen init` as its command line was parsed."""
     init(
         arguments.file, text=arguments.text, label=arguments.label, groups=arguments.group, time=arguments.time, row_id=arguments.id,
-        customer=arguments.customer, split=arguments.split, params_path=PARAMS, console=Console(),
+        customer=arguments.customer, split=arguments.split, context=arguments.context, params_path=PARAMS, console=Console(),
     )  # fmt: skip
 
 
 def init(
     file: Path, *, text: str, label: str, groups: list[str], time: str | None, row_id: str | None, customer: str | None,
-    split: str | None, params_path: Path, console: Console,
+    split: str | None, params_path: Path, console: Console, context: Sequence[str] = (),
 ) -> None:  # fmt: skip
     """Profile a source, show what was found, and set params.yaml for it; every other edit of the file stays.
 
@@ -48,7 +49,9 @@ def init(
     """
     params = load_params(params_path)
     try:
-        columns = Columns(text=text, label=label, id=row_id, time=time, customer=customer, split=split, groups=groups)
+        columns = Columns(
+            text=text, label=label, id=row_id, time=time, customer=customer, split=split, groups=groups, context=list(context)
+        )  # fmt: skip
     except ValidationError as fault:
         reason = fault.errors()[0]["msg"].removeprefix("Value error, ")
         raise ConfigError(f"the columns cannot be used like this: {reason}. {params_path} is as it was") from None
@@ -88,11 +91,11 @@ def _check_place(file: Path, params_path: Path) -> None:
 
 
 def _check_groups(table: pd.DataFrame, params_path: Path) -> None:
-    for column in group_columns(table):
+    for column in (*group_columns(table), *context_columns(table)):
         if (number := table[column].nunique()) > MOST_GROUPS:
             raise ColumnError(
                 f"column {group_name(column)!r} has {number:,} different values, too many for groups (at most {MOST_GROUPS}); "
-                f"put them into bands, or leave out --group {group_name(column)}. {params_path} is as it was"
+                f"put them into bands, or leave out --{column.replace('_', ' ', 1)}. {params_path} is as it was"
             )
 
 

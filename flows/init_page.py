@@ -18,14 +18,15 @@ BAR_WIDTH = 32  # terminal columns
 
 
 def show_profile(console: Console, source: Source, found: Profile) -> None:
-    """Show files, facts, labels and groups of a source."""
+    """Show files, facts, labels, groups and context of a source."""
     console.print(Rule(Text(str(source.path), "bold"), align="left"))
     console.print(_facts(source, found))
     console.print(Text(f"\n{len(found.labels)} labels; the largest has {found.imbalance:.1f} times the rows of the smallest", "bold"))
     console.print(_bars(found.labels, LABELS_SHOWN))
-    for name, groups in found.groups.items():
-        console.print(Text(f"\nGroup {name}", "bold"))
-        console.print(_bars(groups, GROUPS_SHOWN))
+    for kind, columns in (("Group", found.groups), ("Context", found.context)):
+        for name, values in columns.items():
+            console.print(Text(f"\n{kind} {name}", "bold"))
+            console.print(_bars(values, GROUPS_SHOWN))
 
 
 def show_changes(console: Console, path: Path, changes: dict[str, tuple[Any, Any]]) -> None:

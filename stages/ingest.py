@@ -4,7 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from evergreen.config import Params
-from evergreen.data.records import group_columns, group_name, write_table
+from evergreen.data.records import context_columns, group_columns, group_name, write_table
 from evergreen.data.roles import to_examples
 from evergreen.data.sources import read_source
 from stages._run import main, say
@@ -19,7 +19,8 @@ def ingest(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) ->
     if source.ignored:
         say(f"left alone: {', '.join(source.ignored)}")
     groups = ", ".join(group_name(column) for column in group_columns(table)) or "none"
-    say(f"{len(table):,} rows, {table['label'].nunique():,} labels, groups: {groups}")
+    context = "".join(f", context: {group_name(column)}" for column in context_columns(table))
+    say(f"{len(table):,} rows, {table['label'].nunique():,} labels, groups: {groups}{context}")
     if "split" in table.columns:
         say("splits of the source: " + ", ".join(f"{name} {rows:,}" for name, rows in table["split"].value_counts().items()))
     write_table(table, outputs.raw)

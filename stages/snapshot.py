@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from evergreen.config import Params
-from evergreen.data.records import group_columns, group_name, read_table, write_table
+from evergreen.data.records import context_columns, group_columns, group_name, read_table, write_table
 from evergreen.drift.battery import FITTED_DESCRIPTORS, Rows, compare
 from evergreen.drift.descriptors import describe, vocabulary
 from evergreen.drift.reference import reference_summary, reference_table, sample
@@ -70,11 +70,12 @@ def _keep(current: pd.DataFrame, seen: Rows, known: list[str], classifier: Class
 
 
 def _page_columns(table: pd.DataFrame, seen: Rows, classifier: Classifier) -> pd.DataFrame:
-    """Return what Evidently compares with train: labels, predictions, groups, and the descriptors that train does not bias."""
+    """Return what Evidently compares with train: labels, predictions, groups, context, and the descriptors that train does not bias."""
     predicted = np.array(classifier.labels, dtype=object)[np.asarray(seen.probabilities).argmax(axis=1)]
     groups = {f"group {group_name(column)}": table[column] for column in group_columns(table)}
+    context = {f"context {group_name(column)}": table[column] for column in context_columns(table)}
     descriptors = seen.descriptors.drop(columns=list(FITTED_DESCRIPTORS))
-    return pd.concat([pd.DataFrame({"label": table["label"], "prediction": predicted, **groups}), descriptors], axis=1)
+    return pd.concat([pd.DataFrame({"label": table["label"], "prediction": predicted, **groups, **context}), descriptors], axis=1)
 
 
 def _say_drift(drift: dict[str, Any]) -> None:

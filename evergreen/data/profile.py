@@ -15,7 +15,7 @@ import pandas as pd
 
 from evergreen.config import SPLITS, Params
 from evergreen.data.quality import counts
-from evergreen.data.records import group_columns, group_name
+from evergreen.data.records import context_columns, group_columns, group_name
 
 SCRIPT_SAMPLE = 5000  # texts looked at for their script
 LANGUAGE_OF_SCRIPT = {"han": "zh", "kana": "ja", "hangul": "ko", "greek": "el", "hebrew": "he", "thai": "th"}
@@ -60,6 +60,7 @@ class Profile:
     conflicts: int
     period: tuple[str, str] | None
     groups: dict[str, dict[str, int]]
+    context: dict[str, dict[str, int]]
     customers: int | None
     splits: dict[str, int] | None
 
@@ -86,6 +87,7 @@ def profile(table: pd.DataFrame) -> Profile:
         conflicts=int((labels.groupby(texts).transform("nunique").gt(1) & filled).sum()),
         period=None if times is None else (times.min().date().isoformat(), times.max().date().isoformat()),
         groups={group_name(column): counts(table[column]) for column in group_columns(table)},
+        context={group_name(column): counts(table[column]) for column in context_columns(table)},
         customers=int(table["customer"].nunique()) if "customer" in table.columns else None,
         splits=counts(table["split"]) if "split" in table.columns else None,
     )

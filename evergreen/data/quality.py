@@ -14,7 +14,7 @@ import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
 from evergreen.config import Validate
-from evergreen.data.records import group_columns, group_name
+from evergreen.data.records import context_columns, group_columns, group_name
 from evergreen.data.text import CONTROL, beginning
 from evergreen.errors import ColumnError
 from evergreen.wording import counted
@@ -178,7 +178,8 @@ def _listed(labels: "pd.Series[str]", rare: "pd.Series[bool]") -> str:
 
 
 def _schema(table: pd.DataFrame, rules: list[Rule]) -> pa.DataFrameSchema:
-    texts = ["id", "text", "label", *[name for name in ("customer", "split") if name in table.columns], *group_columns(table)]
+    texts = ["id", "text", "label", *[name for name in ("customer", "split") if name in table.columns]]
+    texts += [*group_columns(table), *context_columns(table)]
     types: dict[str, Any] = dict.fromkeys(texts, pd.StringDtype(na_value=float("nan")))
     if "timestamp" in table.columns:
         types["timestamp"] = "datetime64[us]"

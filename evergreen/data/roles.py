@@ -6,7 +6,7 @@ from difflib import get_close_matches
 import pandas as pd
 
 from evergreen.config import SPLITS, Columns
-from evergreen.data.records import GROUP_PREFIX, MISSING_GROUP, content_id, ordered
+from evergreen.data.records import CONTEXT_PREFIX, GROUP_PREFIX, MISSING_GROUP, content_id, context_columns, group_columns, ordered
 from evergreen.data.sources import SPLIT_OF_NAME, Source
 from evergreen.errors import ColumnError, SourceError
 from evergreen.wording import counted
@@ -27,7 +27,7 @@ def to_examples(source: Source, columns: Columns) -> pd.DataFrame:
         "customer": columns.customer, "split": columns.split,
     }  # fmt: skip
     named = {role: name for role, name in wanted.items() if name is not None}
-    named |= {GROUP_PREFIX + name: name for name in columns.groups}
+    named |= {GROUP_PREFIX + name: name for name in columns.groups} | {CONTEXT_PREFIX + name: name for name in columns.context}
     if columns.split is None:
         _check_split_names(source)
     _check_columns(source, named.values())
@@ -38,7 +38,7 @@ def to_examples(source: Source, columns: Columns) -> pd.DataFrame:
             part["split"] = source.splits[position]
         parts.append(part)
     table = pd.concat(parts, ignore_index=True)
-    for name in [column for column in table.columns if column.startswith(GROUP_PREFIX)]:
+    for name in (*group_columns(table), *context_columns(table)):
         table[name] = table[name].str.strip().replace("", MISSING_GROUP)
     if "split" in table.columns:
         table["split"] = table["split"].map(canonical_split).astype("str")

@@ -13,31 +13,33 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from evergreen.data.records import group_columns, group_name
+from evergreen.data.records import context_columns, group_columns, group_name
 from evergreen.drift.two_sample import Outcome, g_test, kolmogorov_smirnov, mean_embedding, softmax_shift
 
-Kind = Literal["descriptor", "prediction", "label", "group", "embedding"]
+Kind = Literal["descriptor", "prediction", "label", "group", "context", "embedding"]
 FITTED_DESCRIPTORS = ("unknown_word_share",)  # lower on train by construction: the vocabulary is train's
 
 
 @dataclass(frozen=True)
 class Rows:
-    """N rows as the tests see them: `descriptors` (N, 9), `labels` (N,), `groups` by name; outputs where the model ran.
+    """N rows as the tests see them: `descriptors` (N, 9), `labels` (N,), `groups` and `context` by name.
 
-    `probabilities` is (N, labels), `embeddings` (N, size).
+    Where the model ran, `probabilities` is (N, labels), `embeddings` (N, size).
     """
 
     descriptors: pd.DataFrame
     labels: NDArray[Any]
     groups: dict[str, NDArray[Any]]
+    context: dict[str, NDArray[Any]]
     probabilities: NDArray[Any] | None = None
     embeddings: NDArray[Any] | None = None
 
     @classmethod
     def of(cls, table: pd.DataFrame, descriptors: pd.DataFrame, **outputs: NDArray[Any]) -> Self:
-        """Take labels and groups from a table of examples."""
+        """Take labels, groups and context from a table of examples."""
         groups = {group_name(column): table[column].to_numpy() for column in group_columns(table)}
-        return cls(descriptors=descriptors, labels=table["label"].to_numpy(), groups=groups, **outputs)
+        context = {group_name(column): table[column].to_numpy() for column in context_columns(table)}
+        return cls(descriptors=descriptors, labels=table["label"].to_numpy(), groups=groups, context=context, **outputs)
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ def compare(*, current: Rows, train: Rows, heldout: Rows, labels: Sequence[str],
         *_output_tests(current, heldout, labels),
         _Test("label", "label", "train", g_test(train.labels, current.labels)),
         *(_Test(name, "group", "train", g_test(train.groups[name], values)) for name, values in current.groups.items()),
+        *(_Test(name, "context", "train", g_test(train.context[name], values)) for name, values in current.context.items()),
     ]
     corrected = level / (len(tests) + 1)
     tests.append(_Test("embedding", "embedding", "held-out", _embedding_test(current, heldout, corrected, seed)))

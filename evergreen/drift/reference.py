@@ -1,6 +1,6 @@
 """The reference: what the model met and answered on test rows, kept so that later traffic can be compared with it.
 
-No texts are kept: descriptors, embeddings, outputs, labels and groups, row by row, and a summary of their shape.
+No texts are kept: descriptors, embeddings, outputs, labels, groups and context, row by row, and a summary of their shape.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from evergreen.data.records import group_columns
+from evergreen.data.records import context_columns, group_columns
 
 BINS = 10  # of a descriptor's histogram, equally full
 
@@ -26,20 +26,20 @@ def sample(table: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
 def reference_table(predictions: pd.DataFrame, descriptors: pd.DataFrame, embeddings: NDArray[Any]) -> pd.DataFrame:
     """Return the reference, one line per row of `predictions` (N, with `probabilities`, `prediction`, `confidence`).
 
-    Columns: id, label, groups, prediction, confidence, probabilities (list), the descriptors, embedding (list of float32).
+    Columns: id, label, groups, context, prediction, confidence, probabilities (list), the descriptors, embedding (list of float32).
     """
-    columns = ["id", "label", *group_columns(predictions), "prediction", "confidence", "probabilities"]
+    columns = ["id", "label", *group_columns(predictions), *context_columns(predictions), "prediction", "confidence", "probabilities"]
     table = pd.concat([predictions[columns].reset_index(drop=True), descriptors.reset_index(drop=True)], axis=1)
     return table.assign(embedding=list(np.asarray(embeddings, np.float32)))
 
 
 def reference_summary(table: pd.DataFrame, descriptors: Sequence[str], *, labels: Sequence[str], model_version: str) -> dict[str, Any]:
-    """Return how the reference is shaped: rows, shares of labels, predictions and groups, and each descriptor's bins.
+    """Return how the reference is shaped: rows, shares of labels, predictions, groups and context, and each descriptor's bins.
 
     A descriptor has `edges` (inner edges of at most 10 about equally full bins; a value belongs right of an edge that it
     reaches) and `shares`, one more than there are edges, summing to 1.
     """
-    groups = group_columns(table)
+    groups = [*group_columns(table), *context_columns(table)]
     return {
         "format": 1,
         "model_version": model_version,

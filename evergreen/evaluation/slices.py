@@ -1,4 +1,4 @@
-"""Parts of the test rows that may fare worse than the whole: by group, by length of the text, by month.
+"""Parts of the test rows that may fare worse than the whole: by group, by context, by length of the text, by month.
 
 A slice is a mask over the rows. Knows nothing of models or metrics.
 """
@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from evergreen.data.records import group_columns, group_name
+from evergreen.data.records import context_columns, group_columns, group_name
 
 Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Slice:
-    """The rows whose `by` (a group's column, "length" or "month") is `name`."""
+    """The rows whose `by` (a group's or context's column, "length" or "month") is `name`."""
 
     by: str
     name: str
@@ -30,8 +30,8 @@ class Slice:
 
 
 def slices_of(table: pd.DataFrame, *, length_bins: Sequence[int]) -> list[Slice]:
-    """Return every slice of a table of examples: of each group column, of length, and of month where rows have a time."""
-    found = [part for column in group_columns(table) for part in partition(group_name(column), table[column])]
+    """Return every slice of a table of examples: of each group and context column, of length, and of month where rows have a time."""
+    found = [part for column in (*group_columns(table), *context_columns(table)) for part in partition(group_name(column), table[column])]
     found += by_length(table["text"], edges=length_bins)
     return found + (by_month(table["timestamp"]) if "timestamp" in table.columns else [])
 

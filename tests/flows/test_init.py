@@ -65,6 +65,15 @@ def test_the_command_line_writes_params_for_the_file(project: Path, capsys: pyte
     assert params().gate.rules.worst_group is not None
 
 
+def test_context_columns_are_written_and_shown(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_csv(
+        project / "data.csv", [[*row, "channel" if place == 0 else ("chat", "email")[place % 2]] for place, row in enumerate(messages())]
+    )
+    main(["init", "data.csv", "--text", "text", "--label", "label", "--context", "channel"])
+    assert (params().ingest.columns.context, params().ingest.columns.groups) == (["channel"], [])
+    assert "Context channel" in capsys.readouterr().out
+
+
 def test_to_read_the_command_line_loads_no_library_of_a_command() -> None:
     code = "import sys, flows.__main__; flows.__main__._parser(); print(*{name.partition('.')[0] for name in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
@@ -205,6 +214,7 @@ def test_a_column_of_many_values_is_no_group(project: Path) -> None:
         project / "data.csv", [["text", "label", "who"], *[[*row[:2], str(place)] for place, row in enumerate(messages()[1:])]]
     )
     assert refused(file, groups=["who"]).startswith("column 'who' has 240 different values, too many for groups (at most 100)")
+    assert "leave out --context who" in refused(file, context=["who"])
 
 
 @pytest.fixture

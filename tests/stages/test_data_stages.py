@@ -60,7 +60,8 @@ def test_the_example_inbox_goes_from_source_to_splits(tmp_path: Path, own_home: 
         table = read_table(folder / "splits" / f"{name}.parquet")
         assert abs(len(table) / 1500 - fraction) < 0.01
         assert set(table["label"]) == set(read_report(folder / "quality.json")["labels"])
-        assert list(table.columns) == ["id", "text", "label", "timestamp", "customer", "group_age_band", "group_first_language"]
+        groups = ["group_age_band", "group_first_language"]
+        assert list(table.columns) == ["id", "text", "label", "timestamp", "customer", *groups, "context_channel"]
     assert report["leakage"] == {"equal_texts": 0, "customers": 0, "near_duplicates": 0}
     assert "1,515 rows, 8 labels: fit to use" in capsys.readouterr().out
 
@@ -76,6 +77,7 @@ def test_the_text_of_a_group_or_label_is_never_guessed_into_a_number(tmp_path: P
     body = [[f"{'abcdefghijklmnop'[row % 16] * 9} {row * 7919}", str(row % 2), "NA"] for row in range(240)]
     content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     content["ingest"]["columns"] = {"text": "t", "label": "l", "id": None, "time": None, "customer": None, "split": None, "groups": ["g"]}
+    content["ingest"]["columns"]["context"] = []
     folder = prepared(tmp_path / "run", Params.model_validate(content), write_csv(tmp_path / "data.csv", [["t", "l", "g"], *body]))
     test = read_table(folder / "splits" / "test.parquet")
     assert set(test["label"]) == {"0", "1"}

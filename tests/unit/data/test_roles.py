@@ -34,6 +34,13 @@ def test_columns_take_the_names_of_their_roles_in_order(tmp_path: Path) -> None:
     assert table["label"].tolist() == ["x", "1"]
 
 
+def test_context_columns_come_after_the_groups_and_know_what_is_missing(tmp_path: Path) -> None:
+    rows = [[*FULL[0], "channel"], [*FULL[1], "chat "], [*FULL[2], ""]]
+    table = table_of(tmp_path, rows, **ROLES, context=["channel"])
+    assert list(table.columns)[-2:] == ["group_age", "context_channel"]
+    assert table["context_channel"].tolist() == ["chat", "missing"]
+
+
 def test_timestamps_become_naive_utc(tmp_path: Path) -> None:
     table = table_of(tmp_path, FULL, **ROLES)
     assert table["timestamp"].tolist() == [pd.Timestamp("2025-01-02"), pd.Timestamp("2025-01-03 02:05:06")]

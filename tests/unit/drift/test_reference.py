@@ -33,6 +33,13 @@ def test_no_text_and_no_customer_is_kept() -> None:
     assert {"id", "label", "group_age_band", "prediction", "confidence", "probabilities", "characters", "embedding"} <= set(table.columns)
 
 
+def test_context_is_kept_and_summed_up() -> None:
+    table = predicted(30).assign(context_channel=["chat", "email", "email"] * 10)
+    kept = reference_table(table, describe(table["text"].tolist(), ()), np.ones((30, 3)))
+    shares = reference_summary(kept, ["words"], labels=LABELS, model_version="v")["shares"]["context_channel"]
+    assert shares == {"chat": pytest.approx(1 / 3), "email": pytest.approx(2 / 3)}
+
+
 def test_the_table_survives_parquet_with_its_vectors(tmp_path) -> None:
     write_table(kept(30), tmp_path / "reference.parquet")
     again = read_table(tmp_path / "reference.parquet")

@@ -31,5 +31,13 @@ def test_each_row_is_in_one_slice_of_each_kind(by):
     np.testing.assert_array_equal(sum(part.mask.astype(int) for part in parts), np.ones(120))
 
 
+def test_context_is_cut_like_groups():
+    table = examples(20).assign(context_channel=["chat", "email"] * 10)
+    assert [(part.name, part.rows) for part in slices_of(table, length_bins=[0, 5]) if part.by == "channel"] == [
+        ("chat", 10),
+        ("email", 10),
+    ]
+
+
 def test_a_table_without_time_and_groups_is_cut_by_length_alone():
     assert {part.by for part in slices_of(examples(20)[["id", "text", "label"]], length_bins=[0, 5, 100])} == {"length"}
