@@ -22,8 +22,9 @@ from networkx import lexicographical_topological_sort
 from evergreen.errors import PipelineError
 from evergreen.processes import stream
 from flows import WORKTREES
+from flows.integrity import Say, drop_damaged_lists, mend
+from flows.objects import outputs_of
 
-Say = Callable[[str], None]
 UNCHANGED = re.compile(r"^Stage '.*' didn't change, skipping")
 RESTORED = re.compile(r"^Stage '.*' is cached - skipping run")
 CHATTER = re.compile(
@@ -111,10 +112,20 @@ def _target(root: Path, stage: str) -> str:
 def reproduce(root: Path, stage: str, *, say: Say, force: bool = False) -> str:
     """Run one stage through `dvc repro`, its output line by line to `say`; return "ran", "restored" or "unchanged".
 
-    Raises PipelineError with the stage's own words when it fails. A cancelled caller ends the stage with it.
+    What did not run is hashed anew, and put right where it is damaged. Raises PipelineError with the stage's own words when it
+    fails. A cancelled caller ends the stage with it.
     """
-    if not force and not changed(root, stage):
-        return "unchanged"
+    drop_damaged_lists(root, stage)
+    if force:
+        return _run(root, stage, say=say, force=True)
+    data = stage.endswith(".dvc") and not all((root / out.path).exists() for out in outputs_of(root, stage))  # DVC stops at missing data
+    outcome = "restored" if data else _run(root, stage, say=say) if changed(root, stage) else "unchanged"
+    if outcome == "ran" or mend(root, stage, say=say):
+        return outcome
+    return _run(root, stage, say=say, force=True)
+
+
+def _run(root: Path, stage: str, *, say: Say, force: bool = False) -> str:
     command = [sys.executable, "-m", "dvc", "repro", "--single-item", *(["--force"] if force else []), stage]
     lines: list[str] = []
     outcome, stopping = "ran", False
