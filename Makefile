@@ -10,7 +10,7 @@ export DO_NOT_TRACK := 1
 export BENTOML_DO_NOT_TRACK := True
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test test-all check clean
+.PHONY: help run serve demo test test-all check clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ run: $(SETUP)  ## set up, then turn the raw messages into a gated, documented, p
 serve: $(SETUP)  ## answer requests on http://127.0.0.1:3000 with the packaged model (PORT=3000)
 	@test -f build/bento/bento.yaml || { echo "There is no packaged model yet; run \`make run\` first."; exit 1; }
 	@evergreen serve build/bento --port $(PORT)
+
+demo: $(SETUP)  ## the whole loop in about ten minutes: drift, alert, retraining, gate, release, in a project of its own
+	@python -m demo
 
 test: $(SETUP)  ## set up, then run the tests
 	@python -m pytest

@@ -30,19 +30,19 @@ def moment(word: str, now: datetime | None = None) -> float:
         raise argparse.ArgumentTypeError(f"{word!r} is no time; write 2026-11-01, 2026-11-01T08:00, or how long ago: 12h, 7d") from None
 
 
-def settings() -> "TrafficLog | None":
-    """Return the section serve.log of params.yaml, or None where there is no such file."""
+def settings(root: Path = Path()) -> "TrafficLog | None":
+    """Return the section serve.log of a project's params.yaml, or None where there is no such file."""
     from evergreen.config import load_params
 
-    path = Path("params.yaml")
+    path = root / "params.yaml"
     return load_params(path).serve.log if path.exists() else None
 
 
-def log_url() -> str:
-    """Return the URL of the request log."""
+def log_url(root: Path = Path()) -> str:
+    """Return the URL of a project's request log."""
     from evergreen.home import traffic_url
 
-    found = settings()
+    found = settings(root)
     return traffic_url(found.url if found else None)
 
 

@@ -18,6 +18,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from evergreen.errors import LogError, ReleaseError
+from evergreen.release.control import ask
 from evergreen.release.control import running as answers
 from evergreen.release.live import Place
 from flows import HOME, connection
@@ -55,8 +57,9 @@ class Status:
     runs: list[Run] = field(default_factory=list)
     upcoming: list[Run] = field(default_factory=list)
     prefect: str | None = None
-    window: dict[str, Any] | None = None
-    alerts: list[dict[str, Any]] = field(default_factory=list)
+    window: dict[str, Any] | None = None  # facts of the newest window of traffic
+    decision: dict[str, Any] | None = None  # the newest one: action, trigger, because, time
+    alerts: list[dict[str, Any]] = field(default_factory=list)  # those that wait for a retraining, or have one
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -86,6 +89,7 @@ def gather(root: Path, api: str | None) -> Status:
     """Look at every part, and return what is known."""
     status = Status(prefect=api.removesuffix("/api") if api else None)
     _live(status)
+    _watched(status, root)
     if api:
         try:
             _prefect(status, api)
@@ -103,6 +107,32 @@ def _live(status: Status) -> None:
     status.previous = pointer.previous.version if pointer.previous else None
     status.trial = f"{pointer.trial.release.version}, {pointer.trial.mode}" if pointer.trial else None
     status.answering = answers(place)
+    if status.answering:
+        try:
+            status.address = ask(place, {"command": "live"})["address"]
+        except ReleaseError as fault:
+            status.notes.append(str(fault))
+
+
+def _watched(status: Status, root: Path) -> None:
+    """Read the newest window, the newest decision and the open alerts, where anything is on record yet."""
+    from sqlalchemy import inspect
+
+    from evergreen.monitoring import alerts, history, loop_tables
+    from flows.request_log import log_url, opened
+
+    try:
+        with opened(log_url(root)) as engine:
+            there = set(inspect(engine).get_table_names())
+            if not {*history.metadata.tables, *loop_tables.metadata.tables} <= there:
+                return  # nothing has been looked at yet
+            status.window = (history.read(engine, last=1) or [None])[0]
+            for made in history.read_decisions(engine, last=1):
+                status.decision = {name: getattr(made, name) for name in ("action", "trigger", "because", "time", "window")}
+            status.alerts = [asdict(alert) for alert in alerts.listed(engine, states=("open", "taken"))]
+    except LogError as fault:
+        if status.version:
+            status.notes.append(str(fault))
 
 
 def _prefect(status: Status, api: str) -> None:
@@ -155,6 +185,7 @@ def _lines(status: Status) -> "list[tuple[str, Text]]":
             lines.append(("on trial", Text(status.trial)))
     else:
         lines.append(("live", Text("nothing yet; `evergreen retrain` makes the first version", style="yellow")))
+    lines += _watch_lines(status)
     for place, run in enumerate(status.runs):
         style = STATES.get(run.state, "")
         words = f"  {run.message}" if run.message and run.state not in ("Completed",) else ""
@@ -167,6 +198,25 @@ def _lines(status: Status) -> "list[tuple[str, Text]]":
     return lines
 
 
+def _watch_lines(status: Status) -> "list[tuple[str, Text]]":
+    lines = []
+    if status.window:
+        window, drift = status.window, status.window["drift"]
+        words = Text.assemble(
+            ("drift", "bold yellow") if drift["alarm"] else ("quiet", "green"),
+            f", {window['rows']:,} answers until {_clock(window['until'])}",
+        )
+        for name in ("quality", "estimate"):
+            if window[name] and window[name]["accuracy"]:
+                words.append(f", accuracy {'measured' if name == 'quality' else 'estimated'} {window[name]['accuracy']['value']:.3f}")
+        lines.append(("last window", words))
+    if status.decision:
+        lines.append(("decision", Text(f"{status.decision['action']}: {status.decision['because']}")))
+    for place, alert in enumerate(status.alerts):
+        lines.append(("" if place else "alerts", Text(f"{alert['state']}: {alert['trigger']}, {alert['because']}", style="yellow")))
+    return lines
+
+
 def _processes(components: "Sequence[Component]") -> Table:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 3, 0, 0))
     for item in components:
@@ -175,6 +225,10 @@ def _processes(components: "Sequence[Component]") -> Table:
             item.name, Text(item.state, style=style), Text(f"restarted {item.restarts}x" if item.restarts else "", style="yellow")
         )
     return table
+
+
+def _clock(seconds: float) -> str:
+    return _when(datetime.fromtimestamp(seconds, UTC).isoformat())
 
 
 def _when(moment: str | None) -> str:
