@@ -15,11 +15,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 from pyarrow.parquet import ParquetWriter
 from sqlalchemy import Connection, Engine, Text, cast
 
-from evergreen.data.records import GROUP_PREFIX, MISSING_GROUP
+from evergreen.config import Columns
+from evergreen.data.records import CONTEXT_PREFIX, GROUP_PREFIX, MISSING_GROUP
 from evergreen.errors import LogError
 from evergreen.monitoring.request_log import Window, answers, read, selected
 
@@ -56,6 +59,28 @@ def export(engine: Engine, window: Window, path: Path, *, groups: Sequence[str] 
                 rows, labelled = rows + len(piece), labelled + sum(row.label is not None for row in piece)
                 first, last = piece[0].time if first is None else first, piece[-1].time
     return Exported(rows, labelled, first, last, labels)
+
+
+def labelled(engine: Engine, columns: Columns) -> pd.DataFrame:
+    """Return every answered text whose label was told as a table of examples (`records`), oldest first.
+
+    What callers say of a text fills the project's own group, context and customer columns, by the names that the source has for them.
+    """
+    with engine.connect() as connection:
+        rows = list(read(connection, Window(labelled=True)))
+    said = {GROUP_PREFIX + name: name for name in columns.groups} | {CONTEXT_PREFIX + name: name for name in columns.context}
+    table = pd.DataFrame(
+        {
+            "id": pd.Series([row.request_id for row in rows], dtype="str"),
+            "text": pd.Series([row.text for row in rows], dtype="str"),
+            "label": pd.Series([row.label for row in rows], dtype="str"),
+            "timestamp": pd.Series(np.array([round(row.time * 1e6) for row in rows], "datetime64[us]")),
+            **{role: pd.Series([row.groups.get(name, MISSING_GROUP) for row in rows], dtype="str") for role, name in said.items()},
+        }
+    )
+    if columns.customer is not None:
+        table["customer"] = pd.Series([row.groups.get(columns.customer, "") for row in rows], dtype="str")
+    return table
 
 
 def _labels(connection: Connection, window: Window) -> dict[str, list[str]]:

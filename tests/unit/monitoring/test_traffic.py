@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from evergreen.config import Columns
 from evergreen.data.records import group_columns, ordered, read_table
 from evergreen.errors import LogError
 from evergreen.monitoring import traffic
@@ -101,3 +102,27 @@ def test_more_groups_than_a_table_should_have_are_refused_until_some_are_named(t
 def test_shadow_answers_are_not_mixed_with_those_that_callers_got(tmp_path: Path) -> None:
     with filled(sqlite(tmp_path), []) as engine, pytest.raises(LogError, match="by themselves"):
         export(engine, Window(roles=("champion", "shadow")), tmp_path / "out.parquet")
+
+
+def test_what_was_labelled_is_there_to_be_learned_from(url: str) -> None:
+    said = {"age_band": "18-25", "channel": "chat", "customer_id": "C1"}
+    first = answered("where is my card", time=START, groups=said)
+    second = answered("I want a loan", time=START + 1, groups={})
+    nobody = answered("nobody told", time=START + 2)
+    told = [labelled(first.request_id, "card", time=1.0), labelled(second.request_id, "x", time=1.0)]
+    columns = Columns(text="t", label="l", id=None, time="d", customer="customer_id", split=None, groups=["age_band"], context=["channel"])
+    with filled(url, [second, first, nobody, *told, labelled(second.request_id, "lending", time=2.0)]) as engine:
+        table = traffic.labelled(engine, columns)
+    assert table["id"].tolist() == [first.request_id, second.request_id]
+    assert table["label"].tolist() == ["card", "lending"]
+    assert table["timestamp"].tolist() == [datetime(2023, 11, 14, 22, 13, 20), datetime(2023, 11, 14, 22, 13, 21)]
+    assert [table[name].tolist() for name in ("group_age_band", "context_channel", "customer")] == [
+        ["18-25", "missing"], ["chat", "missing"], ["C1", ""],
+    ]  # fmt: skip
+
+
+def test_a_log_without_labels_has_nothing_to_learn_from(url: str) -> None:
+    columns = Columns(text="t", label="l", id=None, time=None, customer=None, split=None, groups=["age_band"], context=[])
+    with filled(url, [answered("nobody told")]) as engine:
+        table = traffic.labelled(engine, columns)
+    assert (len(table), list(table.columns)) == (0, ["id", "text", "label", "timestamp", "group_age_band"])
