@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from evergreen.errors import EvergreenError
-from flows import compare, keys, service, signing, status, traffic, up
+from flows import alerts, compare, keys, service, signing, status, traffic, up, watching
 
 PLAIN_WIDTH = 110
 OWN = {"evergreen", "flows"}
@@ -46,10 +46,12 @@ def _parser() -> argparse.ArgumentParser:
     summary.set_defaults(run=_summary)
     up.add_commands(commands)
     status.add_commands(commands)
+    watching.add_commands(commands)
     service.add_commands(commands)
     keys.add_commands(commands)
     signing.add_commands(commands)
     compare.add_commands(commands)
+    alerts.add_commands(commands)
     traffic.add_commands(commands)
     return parser
 

@@ -23,6 +23,7 @@ from prefect.runner.storage import LocalStorage
 
 from evergreen.config import Params, load_params
 from evergreen.errors import PipelineError
+from flows.automations import retrain_on_alert
 
 FILE = "prefect.yaml"
 CRASHED = "Evergreen: a run without a sign of life has crashed"
@@ -56,7 +57,7 @@ async def deploy(root: Path, *, pool_type: str = "process") -> list[str]:
     """Bring pool, deployments and automations of a project up to date on the server; return the deployments' names."""
     params = load_params(root / "params.yaml")
     crons = schedules(params)
-    names = []
+    names, retrain = [], None
     async with get_client() as client:
         for item in described(root):
             await _ensure_pool(client, item["work_pool"]["name"], pool_type)
@@ -71,9 +72,10 @@ async def deploy(root: Path, *, pool_type: str = "process") -> list[str]:
                 concurrency_limit=ConcurrencyLimitConfig(**item["concurrency_limit"]),
                 work_pool_name=item["work_pool"]["name"],
             )
-            await deployment.aapply()
+            made = await deployment.aapply()
+            retrain = made if item["name"] == "retrain" else retrain
             names.append(f"{deployment.flow_name}/{item['name']}")
-        for automation in (crash_watch(),):
+        for automation in (crash_watch(), *([retrain_on_alert(retrain)] if retrain else [])):
             await _put(client, automation)
     return names
 

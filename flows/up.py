@@ -97,13 +97,14 @@ class Machine:
             "worker", *prefect, "worker", "start", "--pool", "evergreen", "--type", "process", "--name", f"up-{os.getpid()}"
         )
         told = [f"--port={given.port}"] if given.port is not None else []
+        self.alerts = component("alerts", sys.executable, "-m", "flows.alerting", "--root", str(root))
         self.service = component("service", sys.executable, "-m", "serving", *told, seconds=40)
         self.environment = environment
 
     @property
     def components(self) -> list[Component]:
         """All processes, those that need others last."""
-        return [*([self.server] if self.own_server else []), self.worker, self.service]
+        return [*([self.server] if self.own_server else []), self.worker, self.alerts, self.service]
 
     def start(self, ending: Ending) -> bool:
         """Start all in order, the service first, because callers wait for nobody else; False where the end was asked for."""
@@ -116,6 +117,7 @@ class Machine:
         connection.Up(os.getpid(), self.api).write()
         self._deploy()
         self.worker.start()
+        self.alerts.start()
         return True
 
     def watch(self, ending: Ending) -> None:
@@ -143,7 +145,7 @@ class Machine:
     def stop(self) -> None:
         """End all, what depends on others first."""
         self._say("ending: runs are stopped, requests in work are answered first")
-        for item in (self.worker, self.service, self.server):
+        for item in (self.alerts, self.worker, self.service, self.server):
             item.stop()
         self._say("nothing is left running")
 

@@ -69,7 +69,15 @@ def sweep(root: Path) -> list[Path]:
 
 def cache_of(root: Path) -> Path:
     """Return the folder of a project's DVC cache."""
-    return Path(_settings(root)["cache"].get("dir") or root / ".dvc" / "cache").resolve()
+    return Path(settings_of(root)["cache"].get("dir") or root / ".dvc" / "cache").resolve()
+
+
+def settings_of(root: Path) -> Config:
+    """Return a project's DVC settings of every level, the person's own included."""
+    try:
+        return Config(str(root / ".dvc"))
+    except ConfigError as fault:
+        raise PipelineError(f"DVC's settings in {root / '.dvc'} cannot be read: {fault}") from None
 
 
 def _configure(root: Path, project: Path, cache: Path | None) -> None:
@@ -77,22 +85,15 @@ def _configure(root: Path, project: Path, cache: Path | None) -> None:
     own = root / ".dvc" / "config.local"
     if own.is_file():
         shutil.copy2(own, project / ".dvc" / "config.local")
-    with _settings(project).edit("local") as local:
+    with settings_of(project).edit("local") as local:
         local["cache"]["dir"] = str(cache or cache_of(root))
-    settings = _settings(project)
+    settings = settings_of(project)
     if settings["core"].get("remote"):
         return
     (HOME / "remote").mkdir(parents=True, exist_ok=True)
     with settings.edit("local") as local:
         local["remote"][REMOTE] = {"url": str(HOME / "remote")}
         local["core"]["remote"] = REMOTE
-
-
-def _settings(root: Path) -> Config:
-    try:
-        return Config(str(root / ".dvc"))
-    except ConfigError as fault:
-        raise PipelineError(f"DVC's settings in {root / '.dvc'} cannot be read: {fault}") from None
 
 
 def _remove(root: Path, folder: Path) -> None:

@@ -151,7 +151,7 @@ def due(engine: Engine, *, now: float | None = None) -> Alert | None:
             return None
         ready = (alerts.c.state == "open") & (alerts.c.not_before <= moment)
         last, most = connection.execute(select(func.max(alerts.c.emitted), func.max(alerts.c.emissions)).where(ready)).one()
-        if last is not None and last <= moment < last + min(RESEND_SECONDS * 2 ** min(most - 1, 16), RESEND_MOST):
+        if last is not None and last <= moment < last + min(RESEND_SECONDS * 2 ** min(most - 1, 4), RESEND_MOST):
             return None
         oldest = connection.execute(select(alerts.c.id).where(ready).order_by(alerts.c.time, alerts.c.id).limit(1)).scalar()
         if oldest is None:

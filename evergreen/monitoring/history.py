@@ -1,11 +1,12 @@
 """What the monitor has seen and decided: the tables `windows` and `decisions`, beside the request log in its database.
 
 A window is recorded once: its id says which rows it looked at, and no two windows of a version overlap or share a number. A decision
-belongs to the window it was made on, or to none where a look was made while the next window was filling. Rows are only ever added.
+names the newest window that it was made on; the first on a window has the window's id, later ones, made while the next window fills,
+have ids of their own. Rows are only ever added.
 Knows nothing of how facts are computed or decisions made; errors are the driver's (`database.described`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any
@@ -40,7 +41,7 @@ decisions = Table(
     "decisions",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("window", Text),  # null: made between two windows
+    Column("window", Text),  # the newest that it was made on; null: there was none yet
     Column("model_version", Text, nullable=False),
     Column("time", Double, nullable=False),
     Column("action", Text, nullable=False),
@@ -134,6 +135,14 @@ def undecided(engine: Engine) -> list[dict[str, Any]]:
     missing = ~select(decisions.c.id).where(decisions.c.window == windows.c.id).exists()
     with engine.connect() as connection:
         return list(connection.execute(select(windows.c.facts).where(missing).order_by(windows.c.time)).scalars())
+
+
+def wanting(engine: Engine, done: Collection[tuple[str | None, str | None]], *, since: float) -> list[Recorded]:
+    """Return the decisions to retrain since then whose (window, trigger) is not among those done, oldest first."""
+    query = select(decisions).where(decisions.c.action == "retrain", decisions.c.time >= since).order_by(decisions.c.time)
+    with engine.connect() as connection:
+        found = [_recorded(row) for row in connection.execute(query)]
+    return [one for one in found if (one.window, one.trigger) not in done]
 
 
 def read(

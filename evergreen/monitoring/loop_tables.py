@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sqlalchemy import JSON, Column, Connection, Double, Engine, Index, Integer, MetaData, Table, Text, func, inspect, select, text
+from sqlalchemy import JSON, Column, Connection, Double, Engine, Index, Integer, MetaData, Table, Text, func, select, text
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.schema import CreateIndex, CreateTable
 
+from evergreen.monitoring import tables
+
+NAME, SCHEMA = "loop", 1
 LOCK = 0x65766C70  # any number that others hardly take: PostgreSQL's advisory lock of the loop
 TURN_SECONDS = 60  # that a transaction waits for its turn, at most
 
@@ -67,17 +69,8 @@ retrainings = Table(
 
 
 def prepare(engine: Engine) -> None:
-    """Make the tables where they are missing; where they are there, the right to make tables is not needed."""
-    if {*metadata.tables} <= {*inspect(engine).get_table_names()}:
-        return
-
-    def make(connection: Connection) -> None:
-        for table in metadata.sorted_tables:
-            connection.execute(CreateTable(table, if_not_exists=True))
-            for index in sorted(table.indexes, key=lambda index: str(index.name)):
-                connection.execute(CreateIndex(index, if_not_exists=True))
-
-    alone(engine, make)
+    """Make the tables where they are missing; safe while others do the same. Raise LogError for those of a newer version."""
+    tables.prepare(engine, metadata, name=NAME, version=SCHEMA)
 
 
 def alone(engine: Engine, work: Callable[[Connection], T], *, seconds: float = TURN_SECONDS) -> T:

@@ -133,8 +133,7 @@ def _put_off(connection: Connection, live: str | None, found: Sequence[Hold], no
     """Have every open alert wait for what holds the first one back; then it is sent again."""
     first = max(found, key=lambda hold: hold.until or 0.0)
     until = max((hold.until or now + LABELS_SECONDS) for hold in found)
-    waiting = {"not_before": until, "emitted": None, "emissions": 0}
-    connection.execute(update(alerts).where(_about(live)).values(waiting))
+    connection.execute(update(alerts).where(_about(live)).values(not_before=until, emitted=None))
     return Refusal(first.name if first.name != "open" else "running", "; ".join(hold.because for hold in found), until)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, Row, func, select
 
 from evergreen.data.records import MISSING_GROUP
@@ -97,6 +98,13 @@ def newest_labelled(engine: Engine, window: Window, *, labels: Sequence[str], co
     query = selected(told).order_by(answers.c.time.desc(), answers.c.request_id.desc()).limit(most)
     with engine.connect() as connection:
         return _table(list(reversed(connection.execute(query).all())), labels, columns)
+
+
+def confidences(engine: Engine, window: Window, *, most: int) -> NDArray[np.float64]:
+    """Return the model's confidence in a window's answers, newest first, of at most `most` of them."""
+    query = selected(window, answers.c.confidence).order_by(answers.c.time.desc(), answers.c.request_id.desc()).limit(most)
+    with engine.connect() as connection:
+        return np.array(connection.execute(query).scalars().all(), np.float64)
 
 
 def live_version(engine: Engine) -> tuple[str, float] | None:

@@ -84,6 +84,11 @@ class Git:
         words = head.split()
         return content[: int(words[2])] if len(words) == 3 and words[1] == b"blob" else None
 
+    def files(self, commit: str) -> list[str]:
+        """Return the paths of all files of a commit."""
+        told = self.run("ls-tree", "-r", "-z", "--name-only", commit).decode(errors="surrogateescape")
+        return [path for path in told.split("\0") if path]
+
     def commit(self, files: Mapping[str, bytes | None], message: str, *, base: str, parents: Sequence[str]) -> str:
         """Make a commit whose tree is that of `base` with some files replaced, added or (None) taken out; no branch moves."""
         blobs = {path: self._blob(content) if content is not None else None for path, content in files.items()}

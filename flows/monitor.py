@@ -1,0 +1,38 @@
+"""The monitor: one look at live traffic as a Prefect flow, each part of it a task, what it came to in Prefect's pages.
+
+What a look is stands in flows/look.py, and works without Prefect.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed, State
+
+from flows import HOME
+from flows.look import Look, look
+from flows.look_words import markdown, sentence
+
+T = TypeVar("T")
+
+
+@flow(name="monitor", log_prints=False)
+def monitor(root: Path, since: float | None = None, until: float | None = None) -> State[str]:
+    """Look at the next window of the live version's traffic, or the one between two times (seconds since 1970), and decide."""
+    found = look(root, home=HOME, since=since, until=until, step=as_task, say=get_run_logger().info)
+    _show(found)
+    named = "Waiting" if found.waiting else "Completed"
+    return Completed(name=named, message=sentence(found), data=sentence(found))
+
+
+def as_task(name: str, work: Callable[[], T]) -> T:
+    """Run a part of the look as a task of the flow run."""
+    return task(work, name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)()
+
+
+def _show(found: Look) -> None:
+    """Leave what was found where Prefect shows it: one page for every window, under the same key, so that they stand in a row."""
+    create_markdown_artifact(markdown(found), key="monitor", description=sentence(found))

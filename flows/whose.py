@@ -1,0 +1,105 @@
+"""Whose traffic the monitor looks at: the live version, since when it is live, its reference, and its model.
+
+The pointer of the service says what is live; where the service runs elsewhere, the request log does. The reference is the one that the
+version's own pipeline wrote: from the project's folder while that version is the one it holds, else from the registry; a copy is kept
+in EVERGREEN_HOME, so that a person's work in the project changes nothing here.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evergreen.errors import EvergreenError, EvidenceError, MonitorError
+from evergreen.release.live import Place
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from evergreen.model.inference import Classifier
+    from evergreen.monitoring.observation import Reference
+
+REFERENCES = Path("monitor") / "references"
+
+
+@dataclass(frozen=True, slots=True)
+class LiveVersion:
+    """The version that answers, and since when (seconds since 1970); `bento` is its folder where it is served from this machine."""
+
+    model_version: str
+    since: float
+    bento: Path | None
+
+
+def live(engine: "Engine", home: Path) -> LiveVersion | None:
+    """Return the live version, or None where nothing has answered yet."""
+    from evergreen.monitoring.window import live_version
+
+    pointer = Place(home).read()
+    if pointer is not None:
+        since = datetime.fromisoformat(pointer.since).timestamp()
+        return LiveVersion(pointer.champion.version, since, Place(home).bento(pointer.champion))
+    found = live_version(engine)
+    return LiveVersion(*found, None) if found else None
+
+
+def reference_of(version: str, root: Path, home: Path) -> "Reference":
+    """Return the reference of a version; raise MonitorError where it is nowhere to be found."""
+    from evergreen.monitoring.observation import Reference
+
+    kept = home / REFERENCES / version
+    if not kept.is_dir():
+        _keep(_found(version, root), kept)
+    return Reference.load(kept)
+
+
+def _found(version: str, root: Path) -> Path:
+    from flows.pipeline import read_pipeline
+
+    folder = root / read_pipeline(root).output("snapshot", "reference")
+    try:
+        told = json.loads((folder / "reference.json").read_text(encoding="utf-8"))["model_version"]
+    except (OSError, ValueError, KeyError):
+        told = None
+    if told == version:
+        return folder
+    here = f"holds that of {told}" if told else "holds none"
+    raise MonitorError(f"model {version} is live, but its reference is missing: {folder} {here}; run the monitor in that version's project")
+
+
+def _keep(folder: Path, kept: Path) -> None:
+    """Copy a reference, all of it or nothing."""
+    beside = kept.with_name(f".{kept.name}.partial")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    shutil.copytree(folder, beside)
+    beside.replace(kept)
+
+
+def model_of(version: LiveVersion, root: Path) -> "Classifier | None":
+    """Return the live version's model: from the Bento that is served, else from the project where it holds that version; or None."""
+    from evergreen.model.inference import Classifier
+
+    places = [(version.bento / "src" / "artifact", version.bento / "src" / "calibration.json")] if version.bento else []
+    for artifact, calibration in [*places, *_in_project(root)]:
+        if not calibration.is_file():
+            continue
+        try:
+            model = Classifier.load(artifact, calibration)
+        except EvidenceError:
+            continue
+        if model.version == version.model_version:
+            return model
+    return None
+
+
+def _in_project(root: Path) -> list[tuple[Path, Path]]:
+    from flows.pipeline import read_pipeline
+
+    try:
+        plan = read_pipeline(root)
+    except EvergreenError:
+        return []
+    return [(root / plan.output("compress", "artifact"), root / plan.output("calibrate", "calibration"))]

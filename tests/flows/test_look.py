@@ -1,0 +1,144 @@
+"""One look of the monitor: windows follow one another, each is judged and decided upon once, whenever the monitor was killed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evergreen.errors import MonitorError
+from evergreen.monitoring import alerts, history
+from flows import look as module
+from tests.watch_factories import DAY, START, Watched, quiet, shifted, watched
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Watched:
+    return watched(tmp_path)
+
+
+def windows(project: Watched) -> list[dict[str, Any]]:
+    with project.engine() as engine:
+        return history.read(engine)
+
+
+def raised(project: Watched) -> list[alerts.Alert]:
+    with project.engine() as engine:
+        return list(alerts.listed(engine))
+
+
+def drifting(project: Watched) -> None:
+    """Two windows of drift that late labels show to cost something."""
+    for day in (0, 1):
+        table = shifted(80, seed=day)
+        project.answer(table.assign(label="card"), days=(day, day + 1), labelled=1.0)
+
+
+def test_a_window_reaches_from_going_live_to_now_and_the_next_one_follows(project: Watched) -> None:
+    project.answer(quiet(60, seed=11), days=(0, 1))
+    project.answer(quiet(70, seed=12), days=(1, 2))
+    first, second = project.look(1.0).facts, project.look(2.0).facts
+    assert first and second
+    assert (first["since"], first["until"], first["number"], first["rows"]) == (START, START + DAY, 1, 60)
+    assert (second["since"], second["until"], second["number"], second["rows"]) == (START + DAY, START + 2 * DAY, 2, 70)
+    assert windows(project) == [first, second]
+
+
+def test_a_window_with_too_few_answers_waits_and_grows(project: Watched) -> None:
+    project.answer(quiet(30, seed=11), days=(0, 1))
+    waiting = project.look(1.0)
+    assert waiting.facts is None and waiting.waiting == "30 answers since the last window; one needs 50 (monitor.min_rows)"
+    project.answer(quiet(30, seed=12), days=(1, 2))
+    found = project.look(2.0).facts
+    assert found and found["rows"] == 60 and found["since"] == START
+
+
+def test_looking_twice_at_once_judges_nothing_twice(project: Watched) -> None:
+    project.answer(quiet(60, seed=11), days=(0, 1))
+    first, again = project.look(1.0), project.look(1.0)
+    assert first.facts and again.facts is None and again.waiting == "no time has passed since the last window"
+    assert len(windows(project)) == 1
+
+
+def test_the_same_bounds_give_the_window_on_record(project: Watched) -> None:
+    project.answer(quiet(120, seed=11), days=(0, 1))
+    bounds = {"since": START, "until": START + DAY / 2}
+    assert project.look(1.0, **bounds).facts == project.look(2.0, **bounds).facts
+    assert len(windows(project)) == 1
+
+
+def test_bounds_that_reach_into_a_judged_window_are_refused(project: Watched) -> None:
+    project.answer(quiet(120, seed=11), days=(0, 1))
+    project.look(1.0)
+    with pytest.raises(MonitorError, match="window 1 covers some of this time"):
+        project.look(2.0, since=START + DAY / 2, until=START + 2 * DAY)
+
+
+@pytest.mark.parametrize(("bounds", "words"), [((1, 1), "the window is empty"), ((0, 9), "not over yet")])
+def test_bounds_without_an_inside_or_in_the_future_are_refused(project: Watched, bounds: tuple[int, int], words: str) -> None:
+    project.answer(quiet(60, seed=11), days=(0, 1))
+    with pytest.raises(MonitorError, match=words):
+        project.look(2.0, since=START + bounds[0] * DAY, until=START + bounds[1] * DAY)
+
+
+def test_before_the_first_answer_there_is_nothing_to_look_at(tmp_path: Path) -> None:
+    project = watched(tmp_path)
+    (project.home / "serve" / "live.json").unlink()
+    found = project.look(1.0)
+    assert (found.facts, found.decision, found.waiting) == (None, None, "nothing has been answered yet")
+
+
+def test_quiet_traffic_is_left_alone_and_the_decision_is_on_record(project: Watched) -> None:
+    project.answer(quiet(100, seed=11), days=(0, 1))
+    found = project.look(1.0)
+    assert found.facts and not found.facts["drift"]["alarm"]
+    assert found.decision and found.decision.action == "nothing"
+    with project.engine() as engine:
+        assert history.read_decisions(engine) == [found.decision]
+    assert raised(project) == []
+
+
+def test_drift_that_costs_accuracy_raises_one_alert_however_often_one_looks(project: Watched) -> None:
+    drifting(project)
+    actions = [project.look(day).decision.action for day in (1.0, 2.0, 2.1, 2.2)]
+    [alert] = raised(project)
+    assert actions[0] == "nothing" and actions[1] != "nothing"
+    assert (alert.source, alert.trigger, alert.state, alert.window) == ("monitor", "loss", "open", windows(project)[1]["id"])
+
+
+@pytest.fixture
+def killed_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Give a way to kill the monitor before one of its parts, once."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(project: Watched, part: str, day: float) -> None:
+        def die(*_: Any, **__: Any) -> None:
+            raise Killed
+
+        with monkeypatch.context() as patched, pytest.raises(Killed):
+            patched.setattr(module, part, die)
+            project.look(day)
+
+    yield kill
+
+
+def test_a_monitor_killed_before_it_decided_decides_at_the_next_look(project: Watched, killed_before: Any) -> None:
+    project.answer(quiet(60, seed=11), days=(0, 1))
+    killed_before(project, "_decide", 1.0)
+    [window] = windows(project)
+    project.look(1.5)
+    with project.engine() as engine:
+        assert history.undecided(engine) == []
+        assert window["id"] in {one.id for one in history.read_decisions(engine)}
+
+
+def test_a_monitor_killed_before_its_alert_raises_it_at_the_next_look(project: Watched, killed_before: Any) -> None:
+    drifting(project)
+    project.look(1.0)
+    killed_before(project, "_alert", 2.0)
+    assert raised(project) == []
+    project.look(2.1)
+    [alert] = raised(project)
+    assert alert.window == windows(project)[1]["id"]
