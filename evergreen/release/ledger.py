@@ -7,6 +7,7 @@ Knows nothing of how a version is produced, or of the service that answers.
 """
 
 import json
+import os
 import random
 import time as clock
 from collections.abc import Mapping
@@ -63,10 +64,13 @@ class Entry:
 
 
 class Ledger:
-    """The ledger of a registry, signed with a key file (None: unsigned, which `verify` will name)."""
+    """The ledger of a registry, signed with a key file (None: unsigned, which `verify` will name).
 
-    def __init__(self, registry: Registry, key: Path | None = None) -> None:
-        self.registry, self.key = registry, key
+    `memory` is a file outside git that remembers the newest line written here: without it, lines cut off the end would not be missed.
+    """
+
+    def __init__(self, registry: Registry, key: Path | None = None, memory: Path | None = None) -> None:
+        self.registry, self.key, self.memory = registry, key, memory
 
     def append(
         self,
@@ -102,6 +106,7 @@ class Ledger:
                 {LEDGER: raw + line.encode() + b"\n"}, _message(json.loads(line)), base=ground, parents=_parents(head, lands, ground)
             )
             if self.registry.advance(made, was=head):
+                self._remember(line)
                 return Entry(**json.loads(line))
             clock.sleep(random.uniform(0, LONGEST_WAIT))
         raise RegistryError(f"the ledger has changed under {TRIES} tries to add a line; see which runs are at work, then try again")
@@ -140,7 +145,32 @@ class Ledger:
             found = ["it is no entry"] if entry is None else list(_faults(entry, line, number, before, moment, trusted))
             faults += [f"line {number}: {words}" for words in found]
             before, moment = sha256(line).hexdigest(), entry.time if entry else moment
+        faults += self._end_faults(lines)
         return [*faults, *self._tag_faults([entry for line in lines if (entry := _entry(line))])]
+
+    def _remember(self, line: str) -> None:
+        if self.memory is None:
+            return
+        number = json.loads(line)["number"]
+        self.memory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        partial = self.memory.with_name(f".{self.memory.name}.{os.getpid()}.partial")
+        partial.write_text(json.dumps({"number": number, "sha256": sha256(line.encode()).hexdigest()}) + "\n", encoding="utf-8")
+        partial.replace(self.memory)
+
+    def _end_faults(self, lines: list[bytes]) -> list[str]:
+        """Return whether the newest line that was written here is still there."""
+        try:
+            known = json.loads(self.memory.read_bytes()) if self.memory else None
+            number, digest = (int(known["number"]), str(known["sha256"])) if known else (0, "")
+        except FileNotFoundError:
+            return []
+        except (ValueError, KeyError, TypeError):
+            return [f"{self.memory} is damaged: whether lines were cut off the end cannot be told; delete it once you know"]
+        if number > len(lines):
+            return [f"line {number}: it was written here, but is gone; the ledger ends at line {len(lines)}"]
+        if number and sha256(lines[number - 1]).hexdigest() != digest:
+            return [f"line {number}: it is not the one that was written here"]
+        return []
 
     def _tag_faults(self, entries: list[Entry]) -> list[str]:
         """Return each version whose tag and ledger do not agree."""

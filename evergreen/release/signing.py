@@ -115,6 +115,11 @@ def read_public(file: Path) -> str:
     return _pem(_public(file)).decode()
 
 
+def read_public_key(file: Path) -> Ed25519PublicKey:
+    """Return the public key in a file; raise ReleaseError where there is none."""
+    return _public(file)
+
+
 def _secret(file: Path) -> Ed25519PrivateKey:
     try:
         if file.stat().st_mode & OTHERS:
