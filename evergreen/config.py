@@ -372,6 +372,7 @@ class Monitor(Section):
     max_rows: Count
     false_alarms: Level
     windows: Count
+    pooled: Count
     permutations: Annotated[int, Field(ge=100)]
     batch: Count
     seed: Seed

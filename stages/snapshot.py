@@ -7,15 +7,20 @@ import numpy as np
 import pandas as pd
 
 from evergreen.config import Params
-from evergreen.data.records import context_columns, group_columns, group_name, read_table, write_table
+from evergreen.data.records import context_columns, group_columns, group_name, read_table
 from evergreen.drift.battery import FITTED_DESCRIPTORS, Rows, compare
-from evergreen.drift.descriptors import describe, vocabulary
-from evergreen.drift.reference import reference_summary, reference_table, sample
+from evergreen.drift.calibration import calibrate
+from evergreen.drift.reference import keep, reference_summary, reference_table, sample
+from evergreen.drift.rows import Seen, Vocabulary, look
+from evergreen.drift.words import counts
 from evergreen.errors import EvidenceError
+from evergreen.evaluation.challenge import is_new
 from evergreen.evaluation.evidently_report import evidently_page
-from evergreen.model.inference import Classifier, softmax
+from evergreen.model.inference import Classifier
 from evergreen.reports import read_report, write_report
 from stages._run import main, say
+
+ENOUGH_NEW = 100  # test rows since challenge.since, from which on they alone are the reference
 
 
 def snapshot(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) -> None:
@@ -23,17 +28,25 @@ def snapshot(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) 
     knobs = params.snapshot
     classifier = Classifier.load(inputs.artifact, inputs.calibration)
     tables = {name: read_table(inputs.splits / f"{name}.parquet") for name in ("train", "validation", "calibration")}
-    known = vocabulary(tables["train"]["text"].tolist())
+    texts = tables["train"]["text"].tolist()
+    known = Vocabulary(counts(texts), len(texts))
     heldout = pd.concat([tables["validation"], tables["calibration"]], ignore_index=True)
     predictions = _predictions(inputs, classifier)
-    current, train, held = (sample(table, knobs.max_rows, knobs.seed) for table in (predictions, tables["train"], heldout))
-    seen = {name: _observe(table, known, classifier) for name, table in (("current", current), ("train", train), ("heldout", held))}
+    tables = {"current": predictions, "train": tables["train"], "heldout": heldout}
+    tables = {name: sample(table, knobs.max_rows, knobs.seed) for name, table in tables.items()}
+    seen = {name: look(table, classifier, known, _categories(table)) for name, table in tables.items()}
 
-    _keep(current, seen["current"], known, classifier, outputs)
-    drift = compare(**seen, labels=classifier.labels, level=knobs.alarm_level, seed=knobs.seed)
+    newest = predictions[is_new(predictions, params.challenge.since)]
+    if len(newest) >= ENOUGH_NEW:  # after a retraining: last year's world is no news
+        newest = sample(newest, knobs.max_rows, knobs.seed)
+        _keep(newest, look(newest, classifier, known, _categories(newest)), known, classifier, knobs.seed, outputs)
+    else:
+        _keep(tables["current"], seen["current"], known, classifier, knobs.seed, outputs)
+    rows = {name: _rows(table, seen[name]) for name, table in tables.items()}
+    drift = compare(**rows, labels=classifier.labels, level=knobs.alarm_level, seed=knobs.seed)
     write_report(drift, outputs.drift)
     _say_drift(drift)
-    pages = [_page_columns(table, seen[name], classifier) for name, table in (("current", current), ("train", train))]
+    pages = [_page_columns(tables[name], rows[name], classifier) for name in ("current", "train")]
     html = evidently_page(*pages, audit=read_report(inputs.audit), drift=drift)
     outputs.page.write_text(html, encoding="utf-8")
     say(f"page: {len(html) / 1e6:.1f} MB, opens without a network")
@@ -48,25 +61,26 @@ def _predictions(inputs: SimpleNamespace, classifier: Classifier) -> pd.DataFram
     return predictions
 
 
-def _observe(table: pd.DataFrame, known: list[str], classifier: Classifier) -> Rows:
-    texts = table["text"].tolist()
-    scores = classifier.scores(texts)
-    probabilities = softmax(scores.logits, classifier.calibration.temperature)
-    return Rows.of(table, describe(texts, known), probabilities=probabilities, embeddings=scores.embeddings)
+def _categories(table: pd.DataFrame) -> list[str]:
+    return [*group_columns(table), *context_columns(table)]
 
 
-def _keep(current: pd.DataFrame, seen: Rows, known: list[str], classifier: Classifier, outputs: SimpleNamespace) -> None:
-    """Write the folder of the reference: the rows, their summary, and the vocabulary that the descriptors know."""
-    embeddings = seen.embeddings if seen.embeddings is not None else np.empty((len(current), 0))
-    table = reference_table(current, seen.descriptors, embeddings)
+def _rows(table: pd.DataFrame, seen: Seen) -> Rows:
+    return Rows.of(table, seen.descriptors, probabilities=seen.probabilities, embeddings=seen.embeddings)
+
+
+def _keep(chosen: pd.DataFrame, seen: Seen, known: Vocabulary, classifier: Classifier, seed: int, outputs: SimpleNamespace) -> None:
+    """Write the reference, and calibrate the detectors on it."""
+    texts = chosen["text"].tolist()
+    table = reference_table(chosen, seen)
     summary = reference_summary(table, list(seen.descriptors), labels=classifier.labels, model_version=classifier.version)
-    outputs.reference.mkdir()
-    write_table(table, outputs.reference / "reference.parquet")
-    write_report(summary, outputs.reference / "reference.json")
-    (outputs.reference / "vocabulary.txt").write_text("\n".join([*known, ""]), encoding="utf-8")
+    calibration = calibrate(seen, classifier.labels, seed)
+    keep(outputs.reference, table, summary, known, Vocabulary(counts(texts), len(texts)), calibration)
     say(
         f"reference: {len(table):,} test rows, {len(summary['descriptors'])} descriptors, embeddings of {summary['embedding_size']} numbers"
     )
+    sizes = [f"{size['equivalent_tests']:g} for windows of {size['rows']:,}" for size in calibration.told()["sizes"]]
+    say(f"the {calibration.detectors} detectors count for as many independent tests as: {', '.join(sizes) or 'unknown, too few rows'}")
 
 
 def _page_columns(table: pd.DataFrame, seen: Rows, classifier: Classifier) -> pd.DataFrame:

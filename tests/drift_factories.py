@@ -1,12 +1,19 @@
 """Rows as the drift tests see them, and the reports that the page shows."""
 
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from evergreen.data.records import context_columns, group_columns
 from evergreen.drift.battery import Rows, compare
+from evergreen.drift.calibration import calibrate
 from evergreen.drift.descriptors import describe, vocabulary
+from evergreen.drift.reference import Reference, keep, reference_summary, reference_table
+from evergreen.drift.rows import Seen, Vocabulary
+from evergreen.drift.words import counts, sketches
 from tests.factories import LABELS, examples
 from tests.gate_factories import measured
 
@@ -51,3 +58,45 @@ def audit_report() -> dict[str, Any]:
     column = {"name": "age_band", "groups": groups, "gaps": [{"metric": "accuracy", **gap}]}
     largest = {"column": "age_band", "lowest": "35-59", "highest": "18-34", "difference": gap["difference"]}
     return {"columns": [column], "intersections": [], "largest_gap": largest, "reason": None}
+
+
+@cache
+def known_words(labels: tuple[str, ...] = LABELS) -> Vocabulary:
+    """Return the words of 300 made-up train texts."""
+    return Vocabulary(counts(examples(300, labels=labels, seed=99)["text"].tolist()), 300)
+
+
+def seen_of(table: pd.DataFrame, *, labels: tuple[str, ...] = LABELS, seed: int = 0, shift: float = 0.0) -> Seen:
+    """Return what there is to see of a table's rows, with made-up outputs; `shift` moves the embeddings."""
+    random = np.random.default_rng(seed)
+    texts = table["text"].tolist()
+    known = known_words(labels)
+    return Seen(
+        descriptors=describe(texts, known.words),
+        probabilities=random.dirichlet(np.ones(len(labels)), size=len(table)),
+        embeddings=np.asarray(random.standard_normal((len(table), 8)) + shift, np.float32),
+        sketches=sketches(texts, known.words, known.texts),
+        categories={name: table[name].to_numpy(object) for name in (*group_columns(table), *context_columns(table))},
+    )
+
+
+def window(rows: int, seed: int, **changes: Any) -> Seen:
+    """Return a window's rows, from where the reference came from but for the changes."""
+    return seen_of(examples(rows, seed=seed), seed=seed, **changes)
+
+
+def reference(folder: Path, *, rows: int = 200, seed: int = 0, model_version: str = "v1") -> Reference:
+    """Write and load a reference of made-up rows."""
+    table = examples(rows, seed=seed)
+    seen = seen_of(table, seed=seed)
+    answers = {
+        "prediction": np.array(LABELS)[seen.probabilities.argmax(axis=1)],
+        "confidence": seen.probabilities.max(axis=1),
+        "probabilities": list(seen.probabilities),
+    }
+    kept = reference_table(table.assign(**answers), seen)
+    summary = reference_summary(kept, list(seen.descriptors), labels=LABELS, model_version=model_version)
+    own = table["text"].tolist()
+    calibration = calibrate(seen, LABELS, seed=7)
+    keep(folder, kept, summary, known_words(), Vocabulary(counts(own), len(own)), calibration)
+    return Reference.load(folder)

@@ -1,18 +1,90 @@
 """The reference: what the model met and answered on test rows, kept so that later traffic can be compared with it.
 
-No texts are kept: descriptors, embeddings, outputs, labels, groups and context, row by row, and a summary of their shape.
+No texts are kept: descriptors, embeddings, sketches of words, outputs, labels, groups and context, row by row; a summary of their shape;
+how many texts use each word that at least two texts use; and the calibration of the detectors.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from evergreen.data.records import context_columns, group_columns
+from evergreen.data.records import context_columns, group_columns, read_table, write_table
+from evergreen.drift.calibration import Calibration
+from evergreen.drift.descriptors import TITLES
+from evergreen.drift.rows import Seen, Vocabulary
+from evergreen.errors import EvidenceError
+from evergreen.reports import read_report, write_report
 
 BINS = 10  # of a descriptor's histogram, equally full
+TABLE, SUMMARY, WORDS, CALIBRATION = "reference.parquet", "reference.json", "words.json", "calibration.json"
+FORMAT = 2
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A reference, loaded: `rows` and their true `truth` (N,) under `labels` (the model's order); `digest` names its content.
+
+    `train` and `own` are the words of the train texts and of the reference's own.
+    """
+
+    model_version: str
+    digest: str
+    labels: tuple[str, ...]
+    rows: Seen
+    truth: NDArray[Any]
+    train: Vocabulary
+    own: Vocabulary
+    calibration: Calibration
+
+    @property
+    def categories(self) -> list[str]:
+        """Return the columns of groups and context, prefix included."""
+        return list(self.rows.categories)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `keep` wrote; raise EvidenceError where it is missing or of another time."""
+        summary = read_report(folder / SUMMARY)
+        if summary.get("format") != FORMAT:
+            raise EvidenceError(f"{folder / SUMMARY} has format {summary.get('format')}, not {FORMAT}; make it anew: `dvc repro snapshot`")
+        missing = [name for name in (TABLE, WORDS, CALIBRATION) if not (folder / name).is_file()]
+        if missing:
+            raise EvidenceError(f"{folder / missing[0]} is missing; run `dvc repro snapshot`")
+        table, words = read_table(folder / TABLE), read_report(folder / WORDS)
+        return cls(
+            model_version=summary["model_version"],
+            digest=digest(folder),
+            labels=tuple(summary["labels"]),
+            rows=seen_in(table),
+            truth=table["label"].to_numpy(),
+            train=Vocabulary(words["train"]["words"], words["train"]["texts"]),
+            own=Vocabulary(words["reference"]["words"], words["reference"]["texts"]),
+            calibration=Calibration.of(read_report(folder / CALIBRATION)),
+        )
+
+
+def digest(folder: Path) -> str:
+    """Return 16 hexadecimal digits that name the content of a reference's folder."""
+    whole = sha256()
+    for name in sorted((TABLE, SUMMARY, WORDS, CALIBRATION)):
+        whole.update(f"{name} {sha256((folder / name).read_bytes()).hexdigest()}\n".encode())
+    return whole.hexdigest()[:16]
+
+
+def keep(folder: Path, table: pd.DataFrame, summary: dict[str, Any], train: Vocabulary, own: Vocabulary, calibration: Calibration) -> None:
+    """Write a reference into a new folder; the same content gives the same bytes."""
+    folder.mkdir()
+    write_table(table, folder / TABLE)
+    write_report(summary, folder / SUMMARY)
+    parts = {"train": train, "reference": own}
+    write_report({name: {"texts": part.texts, "words": dict(part.words)} for name, part in parts.items()}, folder / WORDS)
+    write_report(calibration.told(), folder / CALIBRATION)
 
 
 def sample(table: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
@@ -23,14 +95,26 @@ def sample(table: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
     return table.iloc[np.sort(chosen)].reset_index(drop=True)
 
 
-def reference_table(predictions: pd.DataFrame, descriptors: pd.DataFrame, embeddings: NDArray[Any]) -> pd.DataFrame:
+def reference_table(predictions: pd.DataFrame, seen: Seen) -> pd.DataFrame:
     """Return the reference, one line per row of `predictions` (N, with `probabilities`, `prediction`, `confidence`).
 
-    Columns: id, label, groups, context, prediction, confidence, probabilities (list), the descriptors, embedding (list of float32).
+    Columns: id, label, groups, context, prediction, confidence, probabilities (list), the descriptors, embedding and sketch (lists of
+    float32).
     """
     columns = ["id", "label", *group_columns(predictions), *context_columns(predictions), "prediction", "confidence", "probabilities"]
-    table = pd.concat([predictions[columns].reset_index(drop=True), descriptors.reset_index(drop=True)], axis=1)
-    return table.assign(embedding=list(np.asarray(embeddings, np.float32)))
+    table = pd.concat([predictions[columns].reset_index(drop=True), seen.descriptors.reset_index(drop=True)], axis=1)
+    return table.assign(embedding=list(np.asarray(seen.embeddings, np.float32)), sketch=list(np.asarray(seen.sketches, np.float32)))
+
+
+def seen_in(table: pd.DataFrame) -> Seen:
+    """Return the rows of a reference's table as the detectors take them."""
+    return Seen(
+        descriptors=table[[name for name in TITLES if name in table.columns]].astype("float64").reset_index(drop=True),
+        probabilities=np.stack(table["probabilities"].tolist()),
+        embeddings=np.stack(table["embedding"].tolist()).astype(np.float32),
+        sketches=np.stack(table["sketch"].tolist()).astype(np.float32),
+        categories={name: np.array(table[name].tolist(), dtype=object) for name in (*group_columns(table), *context_columns(table))},
+    )
 
 
 def reference_summary(table: pd.DataFrame, descriptors: Sequence[str], *, labels: Sequence[str], model_version: str) -> dict[str, Any]:
@@ -41,9 +125,10 @@ def reference_summary(table: pd.DataFrame, descriptors: Sequence[str], *, labels
     """
     groups = [*group_columns(table), *context_columns(table)]
     return {
-        "format": 1,
+        "format": FORMAT,
         "model_version": model_version,
         "rows": len(table),
+        "accuracy": float((table["label"] == table["prediction"]).mean()),
         "labels": list(labels),
         "embedding_size": len(table["embedding"].iloc[0]),
         "mean_confidence": float(table["confidence"].mean()),

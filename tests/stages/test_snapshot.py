@@ -10,6 +10,7 @@ import pytest
 
 from evergreen.config import load_params
 from evergreen.data.records import read_table, write_table
+from evergreen.drift.reference import Reference
 from evergreen.errors import EvidenceError
 from evergreen.model.inference import Classifier
 from evergreen.reports import read_report, write_report
@@ -71,7 +72,7 @@ def test_the_reference_holds_every_test_row_and_what_the_model_said(done) -> Non
     assert np.allclose(np.stack(kept["probabilities"]), np.stack(made["probabilities"]))
     assert np.stack(kept["embedding"]).shape == (120, 5)
     assert read_report(folder / "one/reference/reference.json")["model_version"] == made["model_version"].iloc[0]
-    assert "please" in (folder / "one/reference/vocabulary.txt").read_text(encoding="utf-8").split("\n")
+    assert "please" in Reference.load(folder / "one/reference").train.words
 
 
 def test_rows_of_one_source_raise_no_alarm_and_the_stage_says_so(done) -> None:
@@ -85,7 +86,14 @@ def test_rows_of_one_source_raise_no_alarm_and_the_stage_says_so(done) -> None:
 def test_a_second_run_gives_the_same_bytes(done) -> None:
     folder, _ = done
     assert run_snapshot(folder, "two").returncode == 0
-    for name in ("drift.json", "page.html", "reference/reference.parquet", "reference/reference.json", "reference/vocabulary.txt"):
+    for name in (
+        "drift.json",
+        "page.html",
+        "reference/reference.parquet",
+        "reference/reference.json",
+        "reference/words.json",
+        "reference/calibration.json",
+    ):
         one, two = (sha256((folder / out / name).read_bytes()).hexdigest() for out in ("one", "two"))
         assert one == two, name
 

@@ -1,0 +1,166 @@
+"""Whether a window of traffic comes from where the reference came from: one verdict for all detectors and all windows of a year.
+
+The chance of a false alarm is spent evenly: each of `windows` windows may alarm with a chance of `false_alarms / windows`, so that by
+the union
+bound the chance of any alarm in that many quiet windows is at most `false_alarms`, however the windows hang together through the
+reference
+they share (docs/decisions/drift-alarms.md). Half of a window's chance goes to the window itself, half to the newest windows taken
+together,
+for drift that comes too slowly for a single one. Knows nothing of files, of the request log, nor of what anyone does about an alarm.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evergreen.config import Monitor
+from evergreen.data.records import group_name
+from evergreen.drift.calibration import MIN_ROWS
+from evergreen.drift.features import Detector, features, untold
+from evergreen.drift.permutation import Comparison, judged
+from evergreen.drift.reference import Reference
+from evergreen.drift.rows import Seen, pool
+
+FIRST_LOOK = 0.25  # calibrated p-value above which a window is quiet without permutations
+EARLIER_SHARE = 0.5  # of a window's level, spent on the newest windows taken together
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One comparison with the reference: `share` of the level is its own."""
+
+    scale: str
+    rows: Seen
+    share: float
+
+
+def judge(reference: Reference, window: Seen, *, number: int, settings: Monitor, earlier: Sequence[Seen] = ()) -> dict[str, Any]:
+    """Return `facts["drift"]` of the `number`-th window (1 is the first) of a model version.
+
+    `earlier` holds the windows just before this one, the newest last; the newest `settings.pooled - 1` are taken. `p_value` is that of
+    the whole
+    window, adjusted for all detectors and both looks, and alarms at or below `level`; the `p_value` of each test is adjusted in the
+    same way.
+    The same arguments give the same facts.
+    """
+    level = settings.false_alarms / settings.windows
+    facts: dict[str, Any] = {"alarm": False, "level": level, "p_value": None, "rows": len(window), "permutations": 0, "tests": []}
+    if min(len(window), len(reference.rows)) < MIN_ROWS:
+        return {**facts, "note": f"too few rows to test ({len(window)} against {len(reference.rows)}; at least {MIN_ROWS} are needed)"}
+    looks = [_look(reference, look, number, level, settings) for look in _looks(window, earlier, settings)]
+    p_value = min(min(1.0, found["p_value"] / found["share"]) for found in looks)
+    return {
+        **facts,
+        "alarm": p_value <= level,
+        "p_value": p_value,
+        "permutations": sum(found["permutations"] for found in looks),
+        "tests": [test for found in looks for test in found["tests"]],
+        "note": None,
+    }
+
+
+def _looks(window: Seen, earlier: Sequence[Seen], settings: Monitor) -> list[_Look]:
+    before = list(earlier)[-(settings.pooled - 1) :] if settings.pooled > 1 else []
+    if not before:
+        return [_Look("window", window, 1.0)]
+    together = pool([*before, window])
+    return [_Look("window", window, 1 - EARLIER_SHARE), _Look(f"last {len(before) + 1} windows", together, EARLIER_SHARE)]
+
+
+def _look(reference: Reference, look: _Look, number: int, level: float, settings: Monitor) -> dict[str, Any]:
+    """Compare one set of rows with the reference."""
+    rows = _at_most(look.rows, settings.max_rows, [settings.seed, number])
+    silent = untold(rows)
+    before, now = _without(reference.rows, silent), _without(rows, silent)
+    found = features(pool([before, now]), min(len(before), len(now)), reference.labels, settings.seed)
+    compared = Comparison(found, len(now))
+    analytic = compared.scale.tail(compared.observed())
+    calibrated = reference.calibration.p_value(float(analytic.min()), len(now))
+    if calibrated is not None and calibrated > FIRST_LOOK:
+        adjusted = np.array([reference.calibration.p_value(float(value), len(now)) for value in analytic])
+        p_value, statistics, drawn = calibrated, compared.observed(), 0
+    else:
+        random = np.random.default_rng([settings.seed, number, len(now)])
+        result = judged(compared, level=level * look.share, least=settings.permutations, random=random)
+        p_value, statistics, adjusted, drawn = result.p_value, result.statistics_D, result.adjusted_D, result.drawn
+    told = _told(found.detectors, statistics, adjusted, before, now, reference.labels)
+    tests = [{**test, "p_value": min(1.0, test["p_value"] / look.share)} for test in told]
+    tests = [{"scale": look.scale, **test, "alarm": test["p_value"] <= level} for test in tests] + [
+        _untested(look.scale, name) for name in silent
+    ]
+    return {"p_value": p_value, "share": look.share, "permutations": drawn, "tests": tests}
+
+
+def _told(
+    detectors: Sequence[Detector], statistics: NDArray[Any], adjusted: NDArray[Any], before: Seen, now: Seen, labels: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return each test for the facts; of the outputs, one detector per label, only the label that changed most."""
+    best: dict[str, int] = {}
+    for place, detector in enumerate(detectors):
+        key = f"{detector.kind} {detector.name}"
+        if key not in best or (adjusted[place], -statistics[place]) < (adjusted[best[key]], -statistics[best[key]]):
+            best[key] = place
+    factor = len(before) * len(now) / (len(before) + len(now))
+    return [
+        {
+            "name": detectors[place].name,
+            "kind": detectors[place].kind,
+            "method": detectors[place].method,
+            "statistic": float(statistics[place]) * (1.0 if "MMD" in detectors[place].method else factor),
+            "p_value": float(adjusted[place]),
+            "note": _note(detectors[place], before, now, labels),
+        }
+        for place in best.values()
+    ]
+
+
+def _note(detector: Detector, before: Seen, now: Seen, labels: Sequence[str]) -> str | None:
+    """Say in words what changed."""
+    if detector.kind == "descriptor":
+        return _means(before.descriptors[detector.name].to_numpy(), now.descriptors[detector.name].to_numpy())
+    if detector.kind == "confidence":
+        return _means(before.probabilities.max(axis=1), now.probabilities.max(axis=1))
+    if detector.kind == "outputs":
+        place = list(labels).index(str(detector.label))
+        return f"most: {detector.label}, {_means(before.probabilities[:, place], now.probabilities[:, place])}"
+    if detector.kind == "prediction":
+        names = np.array(list(labels), dtype=object)
+        return _shares(names[before.probabilities.argmax(axis=1)], names[now.probabilities.argmax(axis=1)])
+    if detector.kind in ("group", "context"):
+        column = f"{detector.kind}_{detector.name}"
+        return _shares(before.categories[column], now.categories[column])
+    return None
+
+
+def _means(before: NDArray[Any], now: NDArray[Any]) -> str:
+    return f"on average {before.mean():.3g} before, {now.mean():.3g} now"
+
+
+def _shares(before: NDArray[Any], now: NDArray[Any]) -> str:
+    first, second = Counter(map(str, before)), Counter(map(str, now))
+    gaps = {name: second[name] / len(now) - first[name] / len(before) for name in sorted({*first, *second})}
+    most = max(gaps, key=lambda name: abs(gaps[name]))
+    return f"most: {most}, {first[most] / len(before):.1%} before, {second[most] / len(now):.1%} now"
+
+
+def _untested(scale: str, column: str) -> dict[str, Any]:
+    kind = column.partition("_")[0]
+    return {
+        "scale": scale, "name": group_name(column), "kind": kind, "method": "chi-squared", "statistic": None, "p_value": None,
+        "note": "not tested: no caller told it", "alarm": False,
+    }  # fmt: skip
+
+
+def _without(rows: Seen, columns: Sequence[str]) -> Seen:
+    kept = {name: values for name, values in rows.categories.items() if name not in columns}
+    return Seen(rows.descriptors, rows.probabilities, rows.embeddings, rows.sketches, kept)
+
+
+def _at_most(rows: Seen, most: int, seed: list[int]) -> Seen:
+    if len(rows) <= most:
+        return rows
+    return rows.take(np.sort(np.random.default_rng(seed).choice(len(rows), size=most, replace=False)))

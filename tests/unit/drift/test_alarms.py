@@ -1,0 +1,115 @@
+"""Alarms: quiet windows stay quiet, changed ones are found, and what is said of them is right."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from evergreen.config import Monitor
+from evergreen.drift.alarms import judge
+from evergreen.drift.reference import Reference
+from evergreen.drift.rows import Seen
+from tests.data_factories import params
+from tests.drift_factories import reference, window
+
+SETTINGS = params().monitor
+
+
+def settings(**changes: object) -> Monitor:
+    return SETTINGS.model_copy(update=changes)
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Reference:
+    return reference(tmp_path_factory.mktemp("reference") / "kept")
+
+
+def alarming(facts: dict[str, object]) -> set[str]:
+    return {test["name"] for test in facts["tests"] if test["alarm"]}
+
+
+def test_windows_from_where_the_reference_came_from_raise_no_alarm(known: Reference) -> None:
+    quiet = [judge(known, window(80, seed), number=seed, settings=SETTINGS) for seed in range(1, 6)]
+    assert not any(facts["alarm"] for facts in quiet)
+    assert all(0 < facts["p_value"] <= 1 and not alarming(facts) for facts in quiet)
+
+
+def test_a_year_spends_its_chance_evenly_over_the_windows(known: Reference) -> None:
+    assert judge(known, window(40, 1), number=1, settings=settings(false_alarms=0.1, windows=50))["level"] == 0.1 / 50
+
+
+def test_a_shift_of_the_embeddings_is_found_where_it_is(known: Reference) -> None:
+    facts = judge(known, window(80, 1, shift=1.0), number=1, settings=SETTINGS)
+    assert facts["alarm"] and facts["p_value"] <= facts["level"] and facts["permutations"] >= 2 / facts["level"] - 1
+    assert alarming(facts) == {"embedding", "embedding, whitened"}
+
+
+def test_a_label_that_the_model_no_longer_gives_is_named(known: Reference) -> None:
+    rows = window(120, 1)
+    others = rows.take(rows.probabilities.argmax(axis=1) != 1)
+    facts = judge(known, others, number=1, settings=SETTINGS)
+    [prediction] = [test for test in facts["tests"] if test["name"] == "prediction"]
+    assert prediction["alarm"] and prediction["note"].startswith("most: card, ") and prediction["note"].endswith(" 0.0% now")
+
+
+def test_words_that_train_did_not_know_are_found(known: Reference) -> None:
+    rows = window(80, 1)
+    unknown = rows.descriptors.assign(unknown_word_share=rows.descriptors["unknown_word_share"] + 0.3)
+    facts = judge(known, replace(rows, descriptors=unknown), number=1, settings=SETTINGS)
+    assert alarming(facts) == {"unknown_word_share"}
+
+
+def test_a_group_that_no_caller_tells_is_not_tested_and_raises_no_alarm(known: Reference) -> None:
+    rows = window(80, 1)
+    silent = replace(rows, categories={**rows.categories, "group_age_band": np.array(["missing"] * 80, dtype=object)})
+    facts = judge(known, silent, number=1, settings=SETTINGS)
+    [told] = [test for test in facts["tests"] if test["name"] == "age_band"]
+    assert (told["p_value"], told["alarm"], told["note"]) == (None, False, "not tested: no caller told it")
+    assert not facts["alarm"]
+
+
+def test_a_group_whose_people_changed_is_found(known: Reference) -> None:
+    rows = window(80, 1)
+    changed = replace(rows, categories={**rows.categories, "group_age_band": np.array(["60+"] * 80, dtype=object)})
+    assert alarming(judge(known, changed, number=1, settings=SETTINGS)) == {"age_band"}
+
+
+def test_drift_too_slow_for_one_window_is_found_in_several_together(known: Reference) -> None:
+    slow = [window(60, seed, shift=0.2) for seed in range(1, 8)]
+    alone = judge(known, slow[-1], number=7, settings=settings(pooled=1))
+    together = judge(known, slow[-1], number=7, settings=SETTINGS, earlier=slow[:-1])
+    assert not alone["alarm"] and together["alarm"]
+    assert {test["scale"] for test in together["tests"] if test["alarm"]} == {"last 7 windows"}
+
+
+def test_only_as_many_earlier_windows_are_taken_as_are_looked_at_together(known: Reference) -> None:
+    before = [window(40, seed) for seed in range(1, 6)]
+    facts = judge(known, window(40, 9), number=6, settings=settings(pooled=3), earlier=before)
+    assert {test["scale"] for test in facts["tests"]} == {"window", "last 3 windows"}
+
+
+def test_the_same_window_gives_the_same_facts(known: Reference) -> None:
+    one, two = (judge(known, window(60, 1, shift=0.4), number=3, settings=SETTINGS, earlier=[window(60, 2)]) for _ in range(2))
+    assert one == two
+
+
+def test_more_rows_than_are_looked_at_become_a_sample(known: Reference) -> None:
+    facts = judge(known, window(300, 1, shift=1.0), number=1, settings=settings(max_rows=60))
+    assert facts["alarm"] and facts["rows"] == 300
+
+
+@pytest.mark.parametrize("rows", [0, 1, 19])
+def test_too_few_rows_are_not_tested_and_say_so(known: Reference, rows: int) -> None:
+    facts = judge(known, window(40, 1).take(np.arange(rows)), number=1, settings=SETTINGS)
+    assert (facts["alarm"], facts["p_value"], facts["tests"]) == (False, None, [])
+    assert facts["note"] == f"too few rows to test ({rows} against 200; at least 20 are needed)"
+
+
+def test_embeddings_that_never_vary_and_one_label_alone_are_no_fault(known: Reference) -> None:
+    still = replace(known, rows=flat(known.rows))
+    facts = judge(still, flat(window(60, 1)), number=1, settings=SETTINGS)
+    assert not {"embedding", "embedding, whitened", "prediction"} & alarming(facts)
+
+
+def flat(rows: Seen) -> Seen:
+    return replace(rows, embeddings=np.ones_like(rows.embeddings), probabilities=np.tile([1.0, 0, 0, 0], (len(rows), 1)))
