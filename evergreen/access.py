@@ -23,8 +23,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evergreen.errors import AccessError
 
-Permission = Literal["predict", "feedback", "read"]
-PERMISSIONS: tuple[Permission, ...] = ("predict", "feedback", "read")
+Permission = Literal["predict", "feedback", "read", "alert"]
+PERMISSIONS: tuple[Permission, ...] = ("predict", "feedback", "read", "alert")
+USUAL: tuple[Permission, ...] = ("predict", "feedback", "read")  # of a key that is made without saying; who may start a training is said
 FILE = "keys.json"
 FORM = re.compile(r"eg_([0-9a-f]{12})_([A-Za-z0-9_-]{43})", re.ASCII)
 NOBODY = sha256(b"nobody").hexdigest()  # compared with where the id is unknown, so that it takes as long as a known one
@@ -57,7 +58,7 @@ class KeyFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def create(self, name: str, may: Collection[Permission] = PERMISSIONS) -> tuple[Key, str]:
+    def create(self, name: str, may: Collection[Permission] = USUAL) -> tuple[Key, str]:
         """Add a key and return it with its full text, which is nowhere kept. Raises AccessError for an odd or taken name."""
         secret = secrets.token_urlsafe(32)
         try:

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evergreen.access import FILE, PERMISSIONS, KeyFile, Permission
+from evergreen.access import FILE, PERMISSIONS, USUAL, KeyFile, Permission
 from evergreen.errors import AccessError
 from flows import HOME
 
@@ -18,7 +18,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     create = actions.add_parser("create", help="make a key and show it once")
     create.add_argument("name", metavar="NAME", help="who will use it")
     create.add_argument(
-        "--may", type=_permissions, default=PERMISSIONS, metavar="WHAT", help=f"some of {','.join(PERMISSIONS)}; all without this"
+        "--may", type=_permissions, default=USUAL, metavar="WHAT", help=f"some of {','.join(PERMISSIONS)}; without this {','.join(USUAL)}"
     )
     create.set_defaults(run=_create)
     actions.add_parser("list", help="show all keys, without their secrets").set_defaults(run=_list)

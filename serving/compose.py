@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from evergreen.access import FILE, KeyRing
 from evergreen.config import Serve
 from evergreen.home import home, spool, traffic_url
+from evergreen.monitoring.bell import Bell
 from evergreen.monitoring.recorder import Recorder
 from serving.api.app import build_app
 from serving.api.desk import Desk
@@ -36,6 +37,7 @@ class Service:
             keep_megabytes=serve.log.keep_megabytes,
             spool_megabytes=serve.log.spool_megabytes,
         )
+        self.bell = Bell(traffic_url(serve.log.url))
         self.metrics.watch(self.recorder, models)
         self.desk = Desk(models, self.recorder, self.metrics, cache=serve.cache)
         self.keys = KeyRing(home() / FILE)
@@ -48,7 +50,7 @@ class Service:
     def adopt(self, limits: Limits) -> None:
         """Take requests under these limits from now on; counters, buckets and queues stay what they are."""
         self._app: ASGIApp = build_app(
-            self.desk, self._pages, self.keys, limits, rate=self._rate, admission=self._admission, health=self.health
+            self.desk, self.bell, self._pages, self.keys, limits, rate=self._rate, admission=self._admission, health=self.health
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,3 +70,4 @@ class Service:
         """Let the shadow finish and the request log write what it holds."""
         await self.desk.close()
         self.recorder.close(SECONDS_TO_RECORD)
+        self.bell.close()

@@ -6,12 +6,14 @@ The model speaks as the tiny artifact does: a label's word in a text pushes that
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from starlette.types import ASGIApp
 
 from evergreen.access import KeyRing
 from evergreen.data.text import clean_text
+from evergreen.monitoring.bell import Rung
 from evergreen.monitoring.records import Answered, Labelled
 from serving.api.app import build_app
 from serving.api.desk import Desk
@@ -102,6 +104,21 @@ class FakeRecorder:
         return self.fares
 
 
+class FakeBell:
+    """Keeps what is rung; `silent` is a database that does not answer."""
+
+    def __init__(self) -> None:
+        self.rung: list[Rung] = []
+        self.silent = False
+
+    def ring(self, told: Sequence[Rung]) -> list[tuple[SimpleNamespace, bool]] | None:
+        if self.silent:
+            return None
+        found = [(SimpleNamespace(id=one.key, state="open"), all(one.key != other.key for other in self.rung)) for one in told]
+        self.rung += told
+        return found
+
+
 class FakeMetrics:
     """Keeps every call as (name, *arguments); its page shows them all, as whatever reaches the real page would be seen."""
 
@@ -130,6 +147,7 @@ class Service:
     health: Health
     admission: Admission
     rate: Rate
+    bell: FakeBell
 
 
 def service(
@@ -148,8 +166,9 @@ def service(
     models, recorder, metrics, ring = models or FakeModels(), FakeRecorder(), FakeMetrics(), KeyRing(keys)
     desk = Desk(models, recorder, metrics, cache=cache)
     health, admission, rate = Health(models, recorder, ring.fault), Admission(queue, metrics), Rate(per_second, burst)
-    app = build_app(desk, pages or {}, ring, limits, rate=rate, admission=admission, health=health, body_seconds=body_seconds)
-    return Service(app, desk, models, recorder, metrics, health, admission, rate)
+    bell = FakeBell()
+    app = build_app(desk, bell, pages or {}, ring, limits, rate=rate, admission=admission, health=health, body_seconds=body_seconds)
+    return Service(app, desk, models, recorder, metrics, health, admission, rate, bell)
 
 
 def challenged(mode: Mode, share: float = 0.0, version: str = "v2") -> FakeModels:

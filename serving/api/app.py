@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from evergreen.access import KeyRing, Permission
+from serving.api.alerts import AlertBody, Bell, NotOnRecord, ring
 from serving.api.body import BODY_SECONDS, only_json, whole_body
 from serving.api.callers import Callers
 from serving.api.desk import Desk, LabelLost, UnknownLabel, UnknownRequest
@@ -23,15 +24,17 @@ from serving.api.refusals import Refusal, Refusals, reply
 from serving.model.backend import NotReady, UnusableText
 from serving.settings import Limits
 
-PREDICT, FEEDBACK, METRICS = "/predict", "/feedback", "/metrics"
+PREDICT, FEEDBACK, ALERTS, METRICS = "/predict", "/feedback", "/alerts", "/metrics"
 Handler = Callable[[Any, str], Awaitable[BaseModel]]
 FEEDBACK_BYTES = 4096
 DEPTH = 3  # of a request: an object, in it a list or an object
+ALERT_BYTES, ALERT_PARTS, ALERT_DEPTH = 500_000, 20_000, 4  # Alertmanager sends many at once, each with labels and annotations
 BODIES = 32_000_000  # bytes of bodies held at once, or twice the largest one
 
 
 def build_app(
     desk: Desk,
+    bell: Bell,
     pages: Mapping[str, ASGIApp],
     keys: KeyRing,
     limits: Limits,
@@ -49,6 +52,8 @@ def build_app(
     asked = _Posted(request_model(limits), limits.max_bytes, memory, limits.timeout, body_seconds, parts=parts_of(limits))
     told = _Posted(Feedback, FEEDBACK_BYTES, memory, limits.timeout, body_seconds, parts=64)
 
+    rung = _Posted(AlertBody, ALERT_BYTES, memory, limits.timeout, body_seconds, parts=ALERT_PARTS, depth=ALERT_DEPTH)
+
     async def answer(request: Body, key_id: str) -> BaseModel:
         rate.take(key_id, len(request.asked))
         with admission.claim(len(request.asked)):
@@ -58,6 +63,10 @@ def build_app(
         rate.take(key_id, 1)
         return await desk.feedback(request, key_id)
 
+    async def alert(request: AlertBody, key_id: str) -> BaseModel:
+        rate.take(key_id, 1)
+        return await ring(bell, request)
+
     async def predict(scope: Scope, receive: Receive, send: Send) -> None:
         admission.check()
         await asked.serve(answer, scope, receive, send)
@@ -65,12 +74,15 @@ def build_app(
     async def feed(scope: Scope, receive: Receive, send: Send) -> None:
         await told.serve(feedback, scope, receive, send)
 
+    async def alarm(scope: Scope, receive: Receive, send: Send) -> None:
+        await rung.serve(alert, scope, receive, send)
+
     async def metrics(scope: Scope, receive: Receive, send: Send) -> None:
         page, kind = desk.metrics.exposition()
         await send({"type": "http.response.start", "status": 200, "headers": [_length(page), (b"content-type", kind.encode())]})
         await send({"type": "http.response.body", "body": page})
 
-    posts: dict[str, tuple[Permission, ASGIApp]] = {PREDICT: ("predict", predict), FEEDBACK: ("feedback", feed)}
+    posts: dict[str, tuple[Permission, ASGIApp]] = {PREDICT: ("predict", predict), FEEDBACK: ("feedback", feed), ALERTS: ("alert", alarm)}
     gets: dict[str, tuple[Permission, ASGIApp]] = {METRICS: ("read", metrics), **{path: ("read", page) for path, page in pages.items()}}
     needs = {path: needed for path, (needed, _) in (posts | gets).items()}
     apps = {path: app for path, (_, app) in (posts | gets).items()}
@@ -103,8 +115,11 @@ class _Known:
 class _Posted:
     """A route that takes a JSON body of one shape, and how it is read: of this many bytes and parts, within these seconds."""
 
-    def __init__(self, shape: type[BaseModel], most: int, memory: Memory, seconds: float, body_seconds: float, *, parts: int) -> None:
-        self.shape, self.most, self.memory, self.seconds, self.body_seconds, self.parts = shape, most, memory, seconds, body_seconds, parts
+    def __init__(
+        self, shape: type[BaseModel], most: int, memory: Memory, seconds: float, body_seconds: float, *, parts: int, depth: int = DEPTH
+    ) -> None:
+        self.shape, self.most, self.memory, self.parts, self.depth = shape, most, memory, parts, depth
+        self.seconds, self.body_seconds = seconds, body_seconds
 
     async def serve(self, handle: Handler, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the request, have it handled before its deadline, and send the answer."""
@@ -125,13 +140,16 @@ class _Posted:
                 except LabelLost:
                     words = "the label could not be kept, because the request log is full; send it again later"
                     raise Refusal(503, words, reason="log full", headers=[RETRY]) from None
+                except NotOnRecord:
+                    words = "the alert could not be put on record, because the database does not answer; send it again later"
+                    raise Refusal(503, words, reason="alerts", headers=[RETRY]) from None
                 except NotReady:
                     raise Refusal(503, "no model can answer just now; come back in 1 s", reason="not ready", headers=[RETRY]) from None
         await reply(send, 200, answer.model_dump_json().encode())
 
     def _parse(self, body: bytes) -> BaseModel:
         try:
-            check(body, parts=self.parts, depth=DEPTH)
+            check(body, parts=self.parts, depth=self.depth)
             return self.shape.model_validate_json(body)
         except TooMuch as fault:
             raise Refusal(400, str(fault), reason="request", content=refusal(str(fault))) from None

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from evergreen.access import KeyRing, Permission
+from evergreen.access import PERMISSIONS, KeyRing, Permission
 from evergreen.errors import AccessError
 from serving.api.refusals import Headers, Refusal
 
@@ -32,7 +32,7 @@ class Caller:
     may: frozenset[Permission]
 
 
-EVERYTHING: frozenset[Permission] = frozenset(("predict", "feedback", "read"))
+EVERYTHING: frozenset[Permission] = frozenset(PERMISSIONS)
 
 
 class Callers:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from serving.api.alerts import AlertBody, AlertsTaken, Firing, OnRecord
 from serving.api.exchange import Answer, Fault, Feedback, Prediction, Refused, Thanks, request_model
 from serving.pages.facts import Facts, privacy, told
 
@@ -48,10 +49,12 @@ def openapi(facts: Facts) -> Json:
     """Return the description of the API as it is under this version."""
     settings, about = facts.settings, facts.about
     shapes: list[tuple[type[BaseModel], JsonSchemaMode]] = [(request_model(settings.limits), "validation"), (Feedback, "validation")]
-    shapes += [(shape, "serialization") for shape in (Answer, Prediction, Thanks, Refused, Fault, Readiness)]
+    shapes += [(AlertBody, "validation"), (Firing, "validation")]
+    shapes += [(shape, "serialization") for shape in (Answer, AlertsTaken, OnRecord, Prediction, Thanks, Refused, Fault, Readiness)]
     _, schemas = models_json_schema(shapes, ref_template=REFERENCE)
     defined = schemas["$defs"]
     _tell_one_of_both(defined["PredictRequest"])
+    _tell_how_to_alert(defined["AlertBody"])
     defined["Feedback"]["properties"]["label"] = {"enum": list(about.labels), "description": "the right label"}
     return {
         "openapi": "3.1.0",
@@ -79,6 +82,7 @@ def _paths(facts: Facts) -> Json:
     return {
         "/predict": {"post": _predict(facts)},
         "/feedback": {"post": _feedback(facts)},
+        "/alerts": {"post": _alerts(facts)},
         "/model": {"get": _get("The live version", model, tell="Labels, threshold, limits, figures with intervals, and its origin.")},
         "/card": {"get": _get("The dossier", page, tell="The whole account of the model, as a page that loads nothing else.")},
         "/": {"get": _get("A page to try it", page, tell="Type a message, see the answer and why a person would be asked.")},
@@ -142,6 +146,44 @@ def _feedback(facts: Facts) -> Json:
         "responses": {
             "200": _json("It is on record.", {"$ref": REFERENCE.format(model="Thanks")}, {**body, "status": "recorded"}),
             **_refusals((*POSTING, 404)),
+        },
+    }
+
+
+def _alerts(facts: Facts) -> Json:
+    version, since = facts.about.version, "2026-11-01T08:00:00Z"
+    firing = {
+        "status": "firing",
+        "labels": {"alertname": "TicketsReopened", "model_version": version},
+        "annotations": {"summary": "a fifth of the tickets come back from the wrong team"},
+        "startsAt": since,
+        "fingerprint": "c0ffee0123456789",
+    }
+    plain = {"key": "INC-4711", "because": "a new product line went on sale", "time": since}
+    examples = {"alertmanager": {"summary": "From Alertmanager", "value": {"version": "4", "status": "firing", "alerts": [firing]}}}
+    examples["plain"] = {"summary": "In plain words", "value": plain}
+    taken = {"alerts": [{"id": "5f0c6a1be0d24c97", "new": True, "state": "open"}]}
+    return {
+        "operationId": "alerts",
+        "summary": "Say that a retraining is wanted",
+        "description": (
+            "Takes the body of Alertmanager's webhook (point a receiver's `webhook_configs` here), or a single alert in plain words. "
+            "It is put on record, and one retraining answers all that are open, within cooldown and budget. "
+            "Sending the same again changes nothing; what is resolved is not put on record."
+        ),
+        "x-permission": "alert",
+        "requestBody": _body("AlertBody", examples),
+        "responses": {
+            "200": {
+                "description": "They are on record.",
+                "content": {
+                    "application/json": {
+                        "schema": {"$ref": REFERENCE.format(model="AlertsTaken")},
+                        "examples": {name: {"summary": example["summary"], "value": taken} for name, example in examples.items()},
+                    }
+                },
+            },
+            **_refusals(POSTING),
         },
     }
 
@@ -222,6 +264,20 @@ def _tell_one_of_both(schema: Json) -> None:
     schema["oneOf"] = [
         {"title": "one", "required": ["text"], "properties": {"text": text, "texts": {"type": "null"}}},
         {"title": "many", "required": ["texts"], "properties": {"texts": texts, "text": {"type": "null"}}},
+    ]
+
+
+def _tell_how_to_alert(schema: Json) -> None:
+    """Put into JSON Schema what the model's validator checks: `alerts`, or `key` and `because`."""
+    fields, null = schema["properties"], {"type": "null"}
+    given = {name: next(kind for kind in fields[name]["anyOf"] if kind.get("type") != "null") for name in ("alerts", "key", "because")}
+    schema["oneOf"] = [
+        {"title": "alertmanager", "required": ["alerts"], "properties": {"alerts": given["alerts"], "key": null, "because": null}},
+        {
+            "title": "plain",
+            "required": ["key", "because"],
+            "properties": {"key": given["key"], "because": given["because"], "alerts": null},
+        },
     ]
 
 

@@ -14,6 +14,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from evergreen.access import KeyRing
+from evergreen.monitoring.bell import Bell
 from evergreen.monitoring.recorder import Recorder
 from serving.api.app import build_app
 from serving.api.desk import Desk
@@ -44,7 +45,8 @@ def main(folder: Path) -> None:
     models = FakeModels(engine)
     desk, health = Desk(models, recorder, metrics), Health(models, recorder, ring.fault)
     rate, admission = Rate(1e6, 10**6), Admission(QUEUE, metrics)
-    app = build_app(desk, {"/large": _large}, ring, LIMITS, rate=rate, admission=admission, health=health, body_seconds=BODY_SECONDS)
+    bell = Bell(f"sqlite:///{folder / LOG}")
+    app = build_app(desk, bell, {"/large": _large}, ring, LIMITS, rate=rate, admission=admission, health=health, body_seconds=BODY_SECONDS)
     server = uvicorn.Server(server_config(app, connections=CONNECTIONS, header_seconds=HEADER_SECONDS, stall_seconds=STALL_SECONDS))
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
         threading.Thread(target=_end_with_input, args=(server,), daemon=True).start()
@@ -53,6 +55,7 @@ def main(folder: Path) -> None:
         server.run(sockets=[listening])
     asyncio.run(desk.close())
     recorder.close()
+    bell.close()
     engine.close()
 
 

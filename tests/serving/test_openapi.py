@@ -89,6 +89,15 @@ def test_the_example_of_feedback_is_what_it_answers(caller: TestClient, describe
     assert caller.post("/feedback", json=asked).json() == {**promised, "request_id": asked["request_id"]}
 
 
+def test_the_examples_of_alerts_are_alerts(caller: TestClient, described: dict[str, Any]) -> None:
+    told = described["paths"]["/alerts"]["post"]["requestBody"]["content"]["application/json"]["examples"]
+    for example in told.values():
+        validator(described, "AlertBody").validate(example["value"])
+        answer = caller.post("/alerts", json=example["value"]).json()
+        validator(described, "AlertsTaken").validate(answer)
+        assert [alert["state"] for alert in answer["alerts"]] == ["open"]
+
+
 @pytest.mark.parametrize("path", ["/model", "/livez", "/readyz"])
 def test_the_examples_of_what_can_be_read_are_what_is_there(caller: TestClient, described: dict[str, Any], path: str) -> None:
     assert caller.get(path).json() == described["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["example"]
@@ -139,6 +148,8 @@ def refused(made: Service, keys: Path) -> dict[tuple[str, str, int], Any]:
         ("/feedback", "post", 400): caller.post("/feedback", content=b"{", headers=json_type),
         ("/feedback", "post", 404): caller.post("/feedback", json={"request_id": "0" * 32, "label": "card"}),
         ("/feedback", "post", 413): caller.post("/feedback", content=b" " * 100_000, headers=json_type),
+        ("/alerts", "post", 400): caller.post("/alerts", json={"key": "k"}),
+        ("/alerts", "post", 413): caller.post("/alerts", content=b" " * 1_000_000, headers=json_type),
         ("/feedback", "post", 415): caller.post("/feedback", content=b"{}"),
     }
     with made.admission.claim(20):

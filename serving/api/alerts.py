@@ -1,0 +1,110 @@
+"""POST /alerts: that a retraining is wanted, as Alertmanager tells it or in plain words. It is put on record, and nothing more.
+
+What becomes of it is decided elsewhere: whether it is one too many, whether a cooldown holds it. Text is masked like any other.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Any, Protocol
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from evergreen.data.personal_data import KINDS
+from evergreen.data.text import clean_text
+from evergreen.monitoring.bell import Rung
+
+MOST_ALERTS = 100
+MOST_FACTS = 32  # labels kept of an alert
+MOST_CHARACTERS = 500  # kept of a reason or a label
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Labels = Annotated[dict[str, str], Field(max_length=200)]
+
+
+class NotOnRecord(RuntimeError):
+    """The database has not taken the alerts in time."""
+
+
+class Told(BaseModel):
+    """What tells of alerts: strict in its types, never repeated in an error. Alertmanager may say more than is read here."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, hide_input_in_errors=True)
+
+
+class Firing(Told):
+    """One alert in the body of Alertmanager's webhook."""
+
+    status: str = Field(default="firing", description="firing, or resolved, which is not put on record")
+    labels: Labels = Field(default_factory=dict, description="alertname names the trigger; model_version the model it is about")
+    annotations: Labels = Field(default_factory=dict, description="summary or description says why")
+    startsAt: AwareDatetime | None = None
+    fingerprint: Name
+
+
+class AlertBody(Told):
+    """The body of /alerts: `alerts`, as Alertmanager sends them, or a single one in plain words: `key` and `because`."""
+
+    alerts: Annotated[list[Firing], Field(min_length=1, max_length=MOST_ALERTS)] | None = Field(
+        default=None, description="as Alertmanager sends them"
+    )
+    key: Name | None = Field(default=None, description="makes this alert the one it is: the same key twice is one alert")
+    because: Name | None = Field(default=None, description="why a retraining is wanted")
+    trigger: Name | None = Field(default=None, description="what kind of reason that is")
+    model_version: Name | None = Field(default=None, description="which model it is about; without it, whichever is live")
+    time: AwareDatetime | None = Field(default=None, description="when what it tells of happened; without it, now")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "AlertBody":
+        plain = self.key is not None and self.because is not None
+        if plain == (self.alerts is not None) or (self.alerts is not None and (self.key or self.because)):
+            raise ValueError('give either "alerts" (as Alertmanager does), or "key" and "because"')
+        return self
+
+    @property
+    def rung(self) -> list[Rung]:
+        """The alerts that are told of; what is resolved is none."""
+        if self.alerts is None:
+            at = self.time.timestamp() if self.time else None
+            return [Rung(str(self.key), _kept(self.trigger or "told"), _kept(str(self.because)), self.model_version, at)]
+        return [_rung(one) for one in self.alerts if one.status != "resolved"]
+
+
+def _rung(one: Firing) -> Rung:
+    name = one.labels.get("alertname") or "alert"
+    words = one.annotations.get("summary") or one.annotations.get("description") or name
+    at = one.startsAt.timestamp() if one.startsAt else None
+    labels = {_kept(label): _kept(value) for label, value in sorted(one.labels.items())[:MOST_FACTS]}
+    return Rung(f"{one.fingerprint} {at}", _kept(name), _kept(words), one.labels.get("model_version") or None, at, {"labels": labels})
+
+
+def _kept(words: str) -> str:
+    return clean_text(words[:MOST_CHARACTERS], unicode_form="NFKC", masked=KINDS)[0]
+
+
+class OnRecord(BaseModel):
+    """One alert as it is on record."""
+
+    id: str
+    new: bool = Field(description="false: it had been told before")
+    state: str = Field(description="open, taken (a retraining runs for it), done (one since then has answered it), stale or given up")
+
+
+class AlertsTaken(BaseModel):
+    """The answer to /alerts. Sending the same again changes nothing."""
+
+    alerts: list[OnRecord]
+
+
+class Bell(Protocol):
+    """Where alerts are put on record."""
+
+    def ring(self, told: Sequence[Rung]) -> list[tuple[Any, bool]] | None:
+        """Return each alert and whether it is new; None where that could not be had in time. May ask a database."""
+
+
+async def ring(bell: Bell, body: AlertBody) -> AlertsTaken:
+    """Put what a body tells of on record. Raises NotOnRecord."""
+    told = body.rung
+    found = await asyncio.to_thread(bell.ring, told) if told else []
+    if found is None:
+        raise NotOnRecord
+    return AlertsTaken(alerts=[OnRecord(id=alert.id, new=new, state=alert.state) for alert, new in found])
