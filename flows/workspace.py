@@ -49,7 +49,9 @@ def workspace(root: Path, commit: str, *, purpose: str = "run", keep: bool = Fal
             failed = True
             raise
         finally:
-            if not (keep and failed):
+            if keep and failed:
+                folder.with_suffix(".lock").unlink()  # what has none is swept by nobody
+            else:
                 _remove(root, folder)
 
 
