@@ -21,6 +21,8 @@ from flows import HOME, whose
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from evergreen.config import Monitor
+    from evergreen.drift.rows import Seen
     from evergreen.monitoring.history import Recorded
     from evergreen.monitoring.observation import Reference
     from evergreen.monitoring.window import Span, Subject
@@ -146,8 +148,25 @@ def _facts(engine: "Engine", asked: Asked, subject: "Subject", span: "Span", ref
     traffic = read(engine, window, labels=reference.labels, columns=reference.told, most=knobs.max_rows, seed=knobs.seed)
     seen = observe(traffic.table, reference.vocabulary, model)
     measured = _quality(engine, subject, span.until, reference)
-    level = knobs.false_alarms / knobs.windows
-    return facts(subject, span, traffic, seen=seen, reference=reference, quality=measured, level=level, seed=knobs.seed)
+    earlier = _earlier(engine, subject, knobs, reference, model)
+    return facts(subject, span, traffic, seen=seen, reference=reference, quality=measured, earlier=earlier, settings=knobs)
+
+
+def _earlier(engine: "Engine", subject: "Subject", knobs: "Monitor", reference: "Reference", model: Any) -> "list[Seen]":
+    """Return the rows of the windows just before, which drift that comes slowly is looked for in together with the newest."""
+    from evergreen.monitoring import history
+    from evergreen.monitoring.observation import for_tests, observe
+    from evergreen.monitoring.request_log import Window
+    from evergreen.monitoring.window import read
+
+    before = history.read(engine, model_version=subject.model_version, reference=subject.reference, last=knobs.pooled - 1)
+    asked = {"labels": reference.labels, "columns": reference.told, "most": max(1, knobs.max_rows // knobs.pooled), "seed": knobs.seed}
+    found = []
+    for one in before:
+        traffic = read(engine, Window(one["since"], one["until"], subject.model_version), **asked)
+        if len(traffic.table):
+            found.append(for_tests(observe(traffic.table, reference.vocabulary, model), reference))
+    return found
 
 
 def _quality(engine: "Engine", subject: "Subject", until: float | None, reference: "Reference") -> dict[str, Any] | None:

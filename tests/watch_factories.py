@@ -11,14 +11,16 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Engine
 
-from evergreen.data.records import write_table
-from evergreen.drift.descriptors import describe, vocabulary
-from evergreen.drift.reference import reference_summary, reference_table
+from evergreen.data.records import group_columns
+from evergreen.drift.calibration import calibrate
+from evergreen.drift.reference import keep, reference_summary, reference_table
+from evergreen.drift.rows import Vocabulary
+from evergreen.drift.rows import look as look_at
+from evergreen.drift.words import counts
 from evergreen.model.inference import Classifier
 from evergreen.monitoring import database, history, loop_tables, request_log
 from evergreen.monitoring.records import Answered, Labelled, new_id
 from evergreen.release.live import Live, Place, Release
-from evergreen.reports import write_report
 from flows.look import Look, look
 from tests.factories import examples, tiny_artifact, tiny_calibration
 from tests.log_factories import sqlite
@@ -108,18 +110,15 @@ def watched(folder: Path, url: str | None = None) -> Watched:
 def _reference(model: Classifier, target: Path) -> None:
     """Make the reference from test rows as the snapshot stage does, without Evidently's page."""
     test, texts = examples(TEST_ROWS, seed=4), examples(300, seed=1)["text"].tolist()
-    scores = model.scores(test["text"].tolist())
     chances = model.probabilities(test["text"].tolist())
     found = [model.labels[best] for best in chances.argmax(axis=1)]
     predictions = test.assign(prediction=found, confidence=chances.max(axis=1), probabilities=list(chances))
-    known = vocabulary(texts)
-    described = describe(test["text"].tolist(), known)
-    table = reference_table(predictions, described, scores.embeddings)
-    target.mkdir(parents=True)
-    write_table(table, target / "reference.parquet")
-    summary = reference_summary(table, list(described), labels=model.labels, model_version=model.version)
-    write_report(summary, target / "reference.json")
-    (target / "vocabulary.txt").write_text("\n".join([*known, ""]), encoding="utf-8")
+    known, own = Vocabulary(counts(texts), len(texts)), Vocabulary(counts(test["text"].tolist()), len(test))
+    seen = look_at(test, model, known, group_columns(test))
+    table = reference_table(predictions, seen)
+    summary = reference_summary(table, list(seen.descriptors), labels=model.labels, model_version=model.version)
+    target.parent.mkdir(parents=True)
+    keep(target, table, summary, known, own, calibrate(seen, model.labels, seed=1))
 
 
 def quiet(rows: int, seed: int) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from evergreen.drift.label_shift import label_shift
 from evergreen.drift.reference import Reference
@@ -18,7 +19,7 @@ ASSUMPTION = (
     "it need not hold for new kinds of texts, nor where the right answer itself has changed: then labels must tell"
 )
 RESAMPLES = 500
-STEPS = 12  # of Newton's method
+STEPS, LARGEST_STEP = 25, 1.0  # of Newton's method
 PRIOR = 1.0  # rows' worth of belief that the model's own calibration is right; keeps the curve finite where all answers are right
 CLIP = 1e-6
 
@@ -54,16 +55,17 @@ def _curves(known: Doubles, right: Doubles, weights_BN: NDArray[Any]) -> Doubles
     start = np.array([0.0, 1.0])
     curves = np.tile(start, (len(weights_BN), 1))
     for _ in range(STEPS):
-        chance_BN = 1 / (1 + np.exp(-(curves @ design_N2.T)))
+        chance_BN = expit(curves @ design_N2.T)
         slope_B2 = (weights_BN * (right - chance_BN)) @ design_N2 - PRIOR * (curves - start)
         information = np.einsum("bn,ni,nj->bij", weights_BN * chance_BN * (1 - chance_BN), design_N2, design_N2, optimize=True)
-        curves = curves + np.linalg.solve(information + PRIOR * np.eye(2), slope_B2[:, :, None])[:, :, 0]
+        step = np.linalg.solve(information + PRIOR * np.eye(2), slope_B2[:, :, None])[:, :, 0]
+        curves = curves + np.clip(step, -LARGEST_STEP, LARGEST_STEP)
     return np.asarray(curves)
 
 
 def _expected(curves_B2: Doubles, asked: Doubles) -> tuple[Doubles, Doubles]:
     """Return the expected share of right answers by each curve, and the standard deviation of that share among so many answers."""
-    chance_BM = 1 / (1 + np.exp(-(curves_B2[:, :1] + curves_B2[:, 1:] * asked)))
+    chance_BM = expit(curves_B2[:, :1] + curves_B2[:, 1:] * asked)
     spread = np.sqrt((chance_BM * (1 - chance_BM)).sum(axis=1)) / len(asked)
     return np.asarray(chance_BM.mean(axis=1)), np.asarray(spread)
 

@@ -109,7 +109,7 @@ def _numbers(name: str, kind: Kind, values: NDArray[Any], bins: int, label: str 
 
 def _categories(name: str, kind: Kind, values: NDArray[Any], smaller: int) -> _Part:
     """Mark the rows of each category, weighted by one over its share; categories too rare to compare are pooled."""
-    names, codes, found = np.unique(values.astype(str), return_inverse=True, return_counts=True)
+    _, codes, found = np.unique(values.astype(str), return_inverse=True, return_counts=True)
     rare = found * smaller / len(values) < MIN_EXPECTED
     place = np.where(rare, 0, np.cumsum(~rare))
     codes = place[codes]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from evergreen.data.records import context_columns, group_columns, read_table, write_table
 from evergreen.drift.calibration import Calibration
 from evergreen.drift.descriptors import TITLES
-from evergreen.drift.rows import Seen, Vocabulary
+from evergreen.drift.rows import Seen, Vocabulary, told
 from evergreen.errors import EvidenceError
 from evergreen.reports import read_report, write_report
 
@@ -61,7 +61,7 @@ class Reference:
             model_version=summary["model_version"],
             digest=digest(folder),
             labels=tuple(summary["labels"]),
-            rows=seen_in(table),
+            rows=seen_in(table, [*group_columns(table), *context_columns(table)]),
             truth=table["label"].to_numpy(),
             train=Vocabulary(words["train"]["words"], words["train"]["texts"]),
             own=Vocabulary(words["reference"]["words"], words["reference"]["texts"]),
@@ -106,15 +106,19 @@ def reference_table(predictions: pd.DataFrame, seen: Seen) -> pd.DataFrame:
     return table.assign(embedding=list(np.asarray(seen.embeddings, np.float32)), sketch=list(np.asarray(seen.sketches, np.float32)))
 
 
-def seen_in(table: pd.DataFrame) -> Seen:
-    """Return the rows of a reference's table as the detectors take them."""
+def seen_in(table: pd.DataFrame, categories: Sequence[str]) -> Seen:
+    """Return the rows of a table like a reference's as the detectors take them; a category that it lacks is "missing" throughout."""
     return Seen(
         descriptors=table[[name for name in TITLES if name in table.columns]].astype("float64").reset_index(drop=True),
-        probabilities=np.stack(table["probabilities"].tolist()),
-        embeddings=np.stack(table["embedding"].tolist()).astype(np.float32),
-        sketches=np.stack(table["sketch"].tolist()).astype(np.float32),
-        categories={name: np.array(table[name].tolist(), dtype=object) for name in (*group_columns(table), *context_columns(table))},
+        probabilities=_stacked(table["probabilities"], np.float64),
+        embeddings=_stacked(table["embedding"], np.float32),
+        sketches=_stacked(table["sketch"], np.float32),
+        categories={name: told(table, name) for name in categories},
     )
+
+
+def _stacked(vectors: "pd.Series[Any]", kind: type) -> NDArray[Any]:
+    return np.stack(vectors.tolist()).astype(kind) if len(vectors) else np.empty((0, 0), kind)
 
 
 def reference_summary(table: pd.DataFrame, descriptors: Sequence[str], *, labels: Sequence[str], model_version: str) -> dict[str, Any]:

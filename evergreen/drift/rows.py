@@ -81,11 +81,12 @@ def look(table: pd.DataFrame, classifier: Classifier, known: Vocabulary, categor
         probabilities=softmax(scores.logits, classifier.calibration.temperature),
         embeddings=np.asarray(scores.embeddings, np.float32),
         sketches=sketches(texts, known.words, known.texts),
-        categories={name: _told(table, name) for name in categories},
+        categories={name: told(table, name) for name in categories},
     )
 
 
-def _told(table: pd.DataFrame, name: str) -> NDArray[Any]:
+def told(table: pd.DataFrame, name: str) -> NDArray[Any]:
+    """Return what callers told of N rows under `group_<name>` or `context_<name>`; context may stand under `group_` as well."""
     for column in (name, GROUP_PREFIX + name.removeprefix(CONTEXT_PREFIX)):
         if column in table.columns:
             return np.array(table[column].fillna(MISSING_GROUP).astype(str).tolist(), dtype=object)

@@ -59,6 +59,13 @@ def test_a_reference_without_a_fault_still_gives_a_finite_estimate(known: Refere
     assert found["labels"] is None
 
 
+def test_answers_of_one_confidence_that_are_all_right_or_all_wrong_are_no_fault(known: Reference) -> None:
+    sure = np.tile([1.0, 0, 0, 0], (80, 1))
+    for label, least, most in (("access", 0.9, 1.0), ("card", 0.0, 0.1)):
+        found = estimate(with_rows(known, sure, np.array([label] * 80, dtype=object)), sure[:30], seed=1)
+        assert least <= found["accuracy"]["value"] <= most
+
+
 def test_the_same_window_gives_the_same_estimate(known: Reference) -> None:
     probabilities, truth = answers(120, 3)
     held = with_rows(known, probabilities, truth)
