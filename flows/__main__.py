@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from evergreen.errors import EvergreenError
-from flows import alerts, compare, keys, ledger, service, signing, status, traffic, up, watching
+from flows import alerts, compare, keys, ledger, policy, service, signing, status, traffic, up, watching
 
 PLAIN_WIDTH = 110
 OWN = {"evergreen", "flows"}
@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     ledger.add_commands(commands)
     compare.add_commands(commands)
     alerts.add_commands(commands)
+    policy.add_commands(commands)
     traffic.add_commands(commands)
     return parser
 

@@ -14,7 +14,7 @@ from tests.log_factories import PATIENCE
 from tests.policy_factories import NOW, settings
 from tests.unit.monitoring.burst import ALERTS
 
-PROCESSES = 4
+PROCESSES = 3
 
 
 def test_a_burst_from_several_processes_starts_one_retraining(url: str) -> None:
