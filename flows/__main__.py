@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from evergreen.errors import EvergreenError
-from flows import alerts, compare, keys, ledger, policy, service, signing, status, traffic, up, watching
+from flows import alerts, compare, keys, ledger, policy, promote, service, signing, status, traffic, up, watching
 
 PLAIN_WIDTH = 110
 OWN = {"evergreen", "flows"}
@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     keys.add_commands(commands)
     signing.add_commands(commands)
     ledger.add_commands(commands)
+    promote.add_commands(commands)
     compare.add_commands(commands)
     alerts.add_commands(commands)
     policy.add_commands(commands)

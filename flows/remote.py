@@ -7,6 +7,7 @@ again. Knows nothing of versions, and of a pipeline no more than its lock file.
 
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Iterable, Iterator
 from hashlib import md5
@@ -39,6 +40,17 @@ def _outs(registry: Registry, commit: str) -> Iterator[dict[str, Any]]:
             folder = Path(name).parent
             outs = yaml.safe_load(registry.read(name, commit) or b"{}")["outs"]
             yield from ({"path": (folder / out["path"]).as_posix(), "md5": out["md5"]} for out in outs)
+
+
+def output(root: Path, commit: str, stage: str, name: str) -> str:
+    """Return the path of a stage's output, by the name that its command gives it, as a commit records the command."""
+    registry = Registry(root)
+    stages = (yaml.safe_load(registry.read(LOCK, registry.resolve(commit)) or b"{}") or {}).get("stages", {})
+    words = shlex.split(str(stages.get(stage, {}).get("cmd", "")))
+    path = next((word.partition("=")[2] for word in words if word.startswith(f"{name}=")), None)
+    if path is None:
+        raise RegistryError(f"commit {commit[:12]} records no {name} of the stage {stage}: the pipeline did not run to its end there")
+    return path
 
 
 def fetch(root: Path, commit: str, path: str, target: Path, *, cache: Path | None = None) -> Path:

@@ -1,4 +1,4 @@
-"""`evergreen serve` and the commands to a service that runs: swap, rollback, shadow, canary, live.
+"""`evergreen serve` and the commands to a service that runs: swap, shadow, canary, live.
 
 The service itself is started as a process (`python -m serving`); it is told what to do over its control socket.
 """
@@ -32,8 +32,6 @@ def add_commands(commands: Any) -> None:
     swap = commands.add_parser("swap", help="make another version live, without a dropped request")
     swap.add_argument("bento", metavar="BENTO", help=BENTO)
     swap.set_defaults(run=_swap)
-    back = commands.add_parser("rollback", help="make the version before this one live again")
-    back.set_defaults(run=_roll_back)
     for mode, words in (("shadow", "let a challenger answer too, unseen"), ("canary", "let a challenger answer for some API keys")):
         trial = commands.add_parser(mode, help=f"{words}; --stop ends it")
         trial.add_argument("bento", nargs="?", metavar="BENTO", help=BENTO)
@@ -63,19 +61,11 @@ def _serve(given: argparse.Namespace) -> None:
 
 
 def _swap(given: argparse.Namespace) -> None:
+    from flows.ledger import person
+    from flows.settle import settle
+
     _change({"command": "swap", "bento": _named(given.bento)})
-
-
-def _roll_back(given: argparse.Namespace) -> None:
-    place = Place(HOME)
-    if running(place):
-        return _change({"command": "rollback"})
-    before = place.read()
-    if before is None:
-        raise ReleaseError(f"nothing has been live in {HOME} yet")
-    after = before.rolled_back()
-    place.write(after)
-    _console().print(f"No service runs; {after.champion.version} will be live when it starts, instead of {before.champion.version}.")
+    settle(Path.cwd(), who=person(Path.cwd()), why=f"evergreen swap {given.bento}")
 
 
 def _trial(given: argparse.Namespace) -> None:

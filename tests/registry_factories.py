@@ -33,7 +33,7 @@ def checkout(root: Path) -> tuple[str, ...]:
     contents = [path.read_text(encoding="utf-8") for path in sorted(root.iterdir()) if path.is_file()]
     index = (root / ".git" / "index").read_bytes().hex()
     head = (root / ".git" / "HEAD").read_text(encoding="utf-8")
-    return (head, git(root, "rev-parse", "HEAD"), index, git(root, "status", "--porcelain"), *contents)
+    return (head, git(root, "rev-parse", "HEAD"), index, git(root, "--no-optional-locks", "status", "--porcelain"), *contents)
 
 
 def candidate(registry: Registry, number: int = 1) -> str:

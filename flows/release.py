@@ -1,0 +1,283 @@
+"""How a version goes live: its commit is tagged, its Bento fetched and signed, the service swapped, and all of it told to the ledger.
+
+What a killed run leaves half told is told by the next one (`flows/settle.py`). Knows nothing of how a version is produced, and needs no
+Prefect.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evergreen.errors import RegistryError, ReleaseError
+from evergreen.monitoring.records import new_id
+from evergreen.release.control import running
+from evergreen.release.intent import Intent
+from evergreen.release.ledger import Entry, Event, Ledger
+from evergreen.release.live import Live, Place, first
+from evergreen.release.manifest import MANIFEST, SIGNATURE, verify
+from evergreen.release.registry import Version
+from flows import HOME, trials
+from flows.ledger import opened
+from flows.remote import fetch, output
+from flows.request_log import log_url
+from flows.settle import STATE, Say, alone, intents, settled, swapped, used, version_of_model
+from flows.signing import KEY, SIGNING
+
+if TYPE_CHECKING:
+    from evergreen.config import Release
+
+PACKAGE, BENTO = "package", "bento"
+SERVICE, ARTIFACT = Path("src") / "service.json", Path("src") / "artifact" / "artifact.json"
+BY_ITSELF = "Evergreen"
+
+
+@dataclass(frozen=True)
+class Override:
+    """A person's word that a version may go live against the gate's verdict, until a moment (seconds since 1970)."""
+
+    who: str
+    why: str
+    until: float
+
+
+@dataclass(frozen=True)
+class Released:
+    """How it ended: the version, whether it is live now, and why not if it is not."""
+
+    version: Version
+    live: bool
+    words: str
+    entry: Entry | None = None
+    trial: Mapping[str, Any] = field(default_factory=dict)
+
+
+def release(
+    root: Path,
+    commit: str,
+    *,
+    who: str,
+    why: str,
+    event: Event = "promotion",
+    override: Override | None = None,
+    settings: "Release | None" = None,
+    facts: Mapping[str, Any] | None = None,
+    say: Say = print,
+) -> Released:
+    """Make a commit's version live; where `settings` ask for a trial, only after it, and not where a guardrail breaks.
+
+    Raises ReleaseError where it may not (its verdict is not PROMOTE, and nobody stands up for it) or cannot; then what was live still is.
+    """
+    with ExitStack() as trial_lock:
+        with alone():
+            ledger = opened(root)
+            settled(ledger, say)
+            commit = ledger.registry.resolve(commit)
+            _refuse_tampered(ledger, commit)
+            with _fetched(root, commit, say) as bento:
+                told = _about(bento)
+                _permit(ledger, commit, told, override)
+                version = _named(ledger, commit, told, bento, why, say)
+                if override is not None:
+                    _override(ledger, version, told, override)
+                _sign(bento, say)
+                intent = Intent(
+                    change=new_id(), event=event, model_version=told.model_version, version=version.name, commit=commit, who=who, why=why,
+                    facts={**(facts or {}), "verdict": told.verdict, "bento": told.digest},
+                )  # fmt: skip
+                if settings is None or not _to_be_tried(settings, told):
+                    return _go_live(ledger, bento, intent, version, say)
+                trial_lock.enter_context(trials.watched(STATE))
+                trial = trials.begin(Place(HOME), bento, settings, say)
+        return _after_trial(root, trial, settings, intent, version, say)
+
+
+def _after_trial(root: Path, trial: Live, settings: "Release", intent: Intent, version: Version, say: Say) -> Released:
+    """Watch a trial, end it, and make the challenger live where it held; others may change what is live meanwhile."""
+    try:
+        outcome = trials.watch(Place(HOME), trial, settings, log_url(), say)
+    except BaseException:  # an unwatched trial must not go on
+        with alone():
+            trials.end(Place(HOME), trial, say)
+        raise
+    with alone():
+        ledger, place = opened(root), Place(HOME)
+        unchanged = trials.end(place, trial, say)
+        told = trials.described(outcome)
+        if outcome.cut_short or not unchanged:
+            raise ReleaseError(
+                f"{version.name} was not released: {outcome.cut_short or 'another version went live'} during its {settings.trial}"
+            )
+        if outcome.broken:
+            why = f"its {settings.trial} was ended: {'; '.join(outcome.broken)}"
+            entry = ledger.append(
+                "verdict", who=BY_ITSELF, why=why, version=version.name, model_version=version.model_version, commit=version.commit,
+                facts={"verdict": "HOLD", "trial": told},
+            )  # fmt: skip
+            say(why)
+            return Released(version, False, why, entry, told)
+        settled(ledger, say)
+        assert trial.trial is not None
+        tried = replace(intent, facts={**intent.facts, "trial": told})
+        return _go_live(ledger, place.bento(trial.trial.release), tried, version, say)
+
+
+def roll_back(root: Path, *, who: str, why: str, say: Say = print) -> Live:
+    """Make the version before this one live again. The service comes first: where git cannot be written, the ledger is told later."""
+    with alone():
+        place = Place(HOME)
+        before = place.read()
+        if before is None:
+            raise ReleaseError(f"nothing has been live in {HOME} yet")
+        back = before.rolled_back().champion
+        ledger, version = None, None
+        try:
+            ledger = used(root)
+            if ledger is not None:
+                settled(ledger, say)
+                version = version_of_model(ledger, back.version)
+        except RegistryError as fault:
+            say(f"the registry cannot be used now: {fault}")
+        named = (version.name, version.commit) if version else (None, None)
+        intents().write(Intent(new_id(), "rollback", back.version, *named, who=who, why=why, facts={"bento": back.digest}))
+        after = swapped(place, {"command": "rollback"}, lambda: before.rolled_back(), say)
+        if ledger is None:
+            intents().clear()
+            return after
+        try:
+            settled(ledger, say)
+        except RegistryError as fault:
+            say(f"it is done, and the ledger will be told by the next run: {fault}")
+        return after
+
+
+def overrides(entries: list[Entry], commit: str | None) -> Entry | None:
+    """Return the newest override of a commit, whether it has ended or not."""
+    return next((entry for entry in reversed(entries) if entry.event == "override" and entry.commit == commit), None)
+
+
+@dataclass(frozen=True)
+class _Told:
+    model_version: str
+    digest: str
+    verdict: str
+
+
+def _about(bento: Path) -> _Told:
+    verified = verify(bento)
+    return _Told(verified.version, verified.digest, str(json.loads((bento / SERVICE).read_text(encoding="utf-8"))["verdict"]))
+
+
+@contextmanager
+def _fetched(root: Path, commit: str, say: Say) -> Iterator[Path]:
+    """Give the Bento of a commit, every byte as the commit pins it, in a folder that goes at the end."""
+    target = STATE / BENTO
+    shutil.rmtree(target, ignore_errors=True)  # what a killed run left
+    try:
+        say(f"fetching the Bento of {commit[:12]}")
+        yield fetch(root, commit, output(root, commit, PACKAGE, BENTO), target)
+    finally:
+        shutil.rmtree(target, ignore_errors=True)
+
+
+def _refuse_tampered(ledger: Ledger, commit: str) -> None:
+    """Refuse a version whose tag is not where the ledger says."""
+    version = ledger.registry.version_of(commit)
+    if version is None:
+        return
+    told = next((entry for entry in ledger.read() if entry.version == version.name and entry.commit), None)
+    if told is not None and told.commit != commit:
+        raise ReleaseError(
+            f"{version.name} points to {commit[:12]}, but line {told.number} of the ledger says {str(told.commit)[:12]}: it was moved. "
+            f"See `evergreen ledger verify`; to put it back: git tag -f -a {ledger.registry.artifact}@{version.name} {told.commit}"
+        )
+
+
+def _permit(ledger: Ledger, commit: str, told: _Told, override: Override | None) -> None:
+    """Refuse what the gate has not promoted, where no person stands up for it."""
+    if told.verdict == "PROMOTE":
+        return
+    if override is not None:
+        if override.until <= time.time():
+            raise ReleaseError(f"an override ends in the future; {_when(override.until)} is past")
+        return
+    known = overrides(ledger.read(), commit)
+    until = float(known.facts["until"]) if known else 0.0
+    if until > time.time():
+        return
+    ended = f"; the override by {known.who} ended {_when(until)}" if known else ""
+    raise ReleaseError(
+        f"the gate says {told.verdict} of model {told.model_version}{ended}: see its dossier. To make it live all the same, say on whose "
+        f"word, why, and until when: evergreen promote {commit[:12]} --who NAME --why REASON --until 14d"
+    )
+
+
+def _override(ledger: Ledger, version: Version, told: _Told, override: Override) -> None:
+    facts = {"until": override.until, "verdict": told.verdict}
+    about: dict[str, Any] = {"version": version.name, "model_version": told.model_version, "commit": version.commit}
+    ledger.append("override", who=override.who, why=override.why, facts=facts, **about)
+
+
+def _breaking(bento: Path) -> bool:
+    """Say whether the labels differ from those of the live version: whoever reads the answers must know."""
+    live = Place(HOME).read()
+    if live is None:
+        return False
+    try:
+        labels = [
+            json.loads((folder / ARTIFACT).read_text(encoding="utf-8"))["labels"] for folder in (Place(HOME).bento(live.champion), bento)
+        ]
+    except (OSError, ValueError, KeyError):
+        return False
+    return bool(labels[0] != labels[1])
+
+
+def _named(ledger: Ledger, commit: str, told: _Told, bento: Path, why: str, say: Say) -> Version:
+    known = ledger.registry.version_of(commit)
+    version = known or ledger.registry.register(commit, model_version=told.model_version, why=why, breaking=_breaking(bento))
+    say(f"{version.name} is model {told.model_version} of commit {commit[:12]}")
+    return version
+
+
+def _sign(bento: Path, say: Say) -> None:
+    """Sign a Bento where there is a key to do it with."""
+    key = SIGNING / f"{KEY}.pem"
+    if key.exists():
+        from evergreen.release.signing import sign
+
+        sign(bento / MANIFEST, bento / SIGNATURE, key)
+        say(f"signed by {KEY}")
+
+
+def _to_be_tried(settings: "Release", told: _Told) -> bool:
+    """Say whether there is to be a trial: one is asked for, and there is a champion that answers, and another one."""
+    live = Place(HOME).read()
+    return settings.trial != "none" and live is not None and live.champion.version != told.model_version and running(Place(HOME))
+
+
+def _go_live(ledger: Ledger, bento: Path, intent: Intent, version: Version, say: Say) -> Released:
+    """Write down what is wanted, swap, tell. Where the swap is refused the intent stays, for a service that is slow to do it yet."""
+    intents().write(intent)
+    place = Place(HOME)
+    after = swapped(place, {"command": "swap", "bento": str(bento.resolve())}, lambda: _admitted(place, bento), say)
+    entries = settled(ledger, say)
+    entry = next((one for one in entries if one.facts.get("change") == intent.change), None)
+    words = f"{version.name} is live" if entry else f"{version.name} was live already"
+    return Released(version, after.champion.version == intent.model_version, words, entry)
+
+
+def _admitted(place: Place, bento: Path) -> Live:
+    """Return the pointer with a Bento's version as champion."""
+    admitted, before = place.admit(bento), place.read()
+    if before is None:
+        return first(admitted)
+    return before if before.champion == admitted else before.promoted(admitted)
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,322 @@
+"""How a version goes live and back, and what the ledger says of it, whoever is killed on the way."""
+
+import json
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from evergreen.errors import EvergreenError, RegistryError, ReleaseError
+from evergreen.release.ledger import Ledger
+from evergreen.release.live import Place
+from evergreen.release.signing import create_key, read_trusted, trust
+from flows import ledger as ledger_module
+from flows import promote, release, remote, service, settle, signing, workspace
+from flows.__main__ import main
+from flows.release import Override
+from tests.factories import LABELS
+from tests.flows.stored import repackaged, stored_project
+from tests.project_factories import copied, git
+from tests.registry_factories import checkout
+from tests.release_factories import bento_folder
+
+VERDICTS = ("PROMOTE", "PROMOTE", "HOLD")
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose last three commits each hold another version's Bento; the gate held the last one."""
+    folder = tmp_path_factory.mktemp("released")
+    bentos = [
+        bento_folder(folder / f"bento{number}", threshold=0.6 + number / 10, verdict=verdict) for number, verdict in enumerate(VERDICTS)
+    ]
+    root = stored_project(folder / "project", bentos[0])
+    for bento in bentos[1:]:
+        repackaged(root, bento)
+    return root
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    found = tmp_path / "home"
+    for module in (release, remote, settle, service, workspace):
+        monkeypatch.setattr(module, "HOME", found)
+    for module in (settle, release):
+        monkeypatch.setattr(module, "STATE", found / "release")
+    for module in (signing, ledger_module, release):
+        monkeypatch.setattr(module, "SIGNING", found / "signing")
+    monkeypatch.setattr(ledger_module, "TRUSTED", found / "trusted")
+    monkeypatch.setattr(ledger_module, "MEMORY", found / "signing" / "ledger.json")
+    return found
+
+
+@pytest.fixture
+def project(template: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = copied(template, tmp_path / "project")
+    monkeypatch.chdir(root)
+    return root
+
+
+@pytest.fixture
+def commits(project: Path) -> list[str]:
+    """Each version's commit, the oldest first; candidates with their verdicts are on record."""
+    found = git(project, "rev-list", "--reverse", "HEAD").split()
+    ledger = ledger_module.opened(project)
+    for commit, verdict in zip(found, VERDICTS, strict=True):
+        ledger.append("candidate", who="retrain", why="drift", commit=commit, lands=commit)
+        ledger.append("verdict", who="gate", why="judged", commit=commit, facts={"verdict": verdict})
+    return found
+
+
+def quiet(words: str) -> None:
+    """Say nothing."""
+
+
+def released(root: Path, commit: str, **told: object) -> release.Released:
+    return release.release(root, commit, **{"who": "Ada", "why": "better", "say": quiet, **told})  # type: ignore[arg-type]
+
+
+def lines(root: Path) -> list[tuple[str, str | None, str]]:
+    """Return the ledger's lines but those of the fixture."""
+    return [(entry.event, entry.version, entry.who) for entry in ledger_module.opened(root).read()[2 * len(VERDICTS) :]]
+
+
+def sound(root: Path, home: Path) -> bool:
+    return ledger_module.opened(root).verify(read_trusted(home / "signing")) == []
+
+
+def live(home: Path) -> str:
+    pointer = Place(home).read()
+    assert pointer is not None
+    return pointer.champion.version
+
+
+def failed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    with pytest.raises(SystemExit):
+        main(list(words))
+    return " ".join(capsys.readouterr().err.split())
+
+
+def test_a_version_goes_live_is_tagged_and_told_beside_a_dirty_checkout(project: Path, home: Path, commits: list[str]) -> None:
+    (project / "dvc.yaml").write_text("a person's own\n")
+    before = checkout(project)
+    started = time.time()
+    done = released(project, commits[0])
+    assert (done.live, done.version.name, done.version.commit) == (True, "v1.0.0", commits[0])
+    assert live(home) == done.version.model_version
+    registry = ledger_module.opened(project).registry
+    assert registry.live() == done.version
+    entry = ledger_module.opened(project).who_was_live(time.time())
+    assert entry is not None
+    assert (entry.version, entry.who, entry.why, entry.commit) == ("v1.0.0", "Ada", "better", commits[0])
+    assert started - 1 <= entry.since <= time.time()
+    assert entry.facts["verdict"] == "PROMOTE"
+    assert checkout(project) == before
+    assert sound(project, home)
+    assert not (home / "release" / "bento").exists()
+
+
+def test_versions_follow_one_another_and_go_back(project: Path, home: Path, commits: list[str]) -> None:
+    released(project, commits[0])
+    released(project, commits[1])
+    assert released(project, commits[1]).words == "v1.1.0 was live already"
+    release.roll_back(project, who="Bob", why="complaints", say=quiet)
+    registry = ledger_module.opened(project).registry
+    assert (registry.live() or registry).name == "v1.0.0"  # type: ignore[union-attr]
+    assert live(home) == registry.find("v1.0.0").model_version
+    released(project, commits[1], event="rollback", who="Cyd")
+    assert lines(project) == [
+        ("promotion", "v1.0.0", "Ada"),
+        ("promotion", "v1.1.0", "Ada"),
+        ("rollback", "v1.0.0", "Bob"),
+        ("rollback", "v1.1.0", "Cyd"),
+    ]
+    assert sound(project, home)
+
+
+def test_what_the_gate_has_not_promoted_needs_a_name_a_reason_and_an_end(
+    project: Path, home: Path, commits: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "the gate says HOLD" in failed(capsys, "promote", commits[2])
+    for words in (["--until", "14d"], ["--until", "14d", "--who", "Ada"], ["--until", "14d", "--why", "needed"]):
+        assert "an override needs a name, a reason and an end" in failed(capsys, "promote", commits[2], *words)
+    with pytest.raises(SystemExit):
+        main(["promote", commits[2], "--who", "Ada", "--why", "needed", "--until", "2020-01-01"])
+    assert Place(home).read() is None
+    assert ledger_module.opened(project).registry.versions() == []
+    main(["promote", commits[2], "--who", "Ada", "--why", "needed", "--until", "14d"])
+    assert lines(project) == [("override", "v1.0.0", "Ada"), ("promotion", "v1.0.0", "Ada")]
+    released(project, commits[0])
+    main(["rollback", "v1.0.0", "--who", "Bob"])  # the override has not ended
+    assert lines(project)[-1] == ("rollback", "v1.0.0", "Bob")
+
+
+def test_an_override_that_has_ended_opens_no_door(project: Path, commits: list[str]) -> None:
+    with pytest.raises(ReleaseError, match="ends in the future"):
+        released(project, commits[2], override=Override("Ada", "needed", time.time() - 1))
+    until = time.time() + 0.5
+    released(project, commits[2], override=Override("Ada", "needed", until))
+    released(project, commits[0])
+    time.sleep(max(0.0, until - time.time()))
+    with pytest.raises(ReleaseError, match="the override by Ada ended"):
+        released(project, commits[2], event="rollback")
+
+
+def test_the_newest_promote_that_waits_is_what_promote_means(project: Path, commits: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    main(["promote", "--why", "looked at"])
+    assert ledger_module.opened(project).registry.find("v1.0.0").commit == commits[1]
+    assert "no version waits to be promoted" in failed(capsys, "promote")
+
+
+def test_a_version_is_found_by_what_a_person_may_call_it(project: Path, commits: list[str]) -> None:
+    ledger = ledger_module.opened(project)
+    done = released(project, commits[0])
+    for name in ("v1.0.0", done.version.model_version, commits[0][:8]):
+        assert promote.named(ledger, name) == commits[0]
+    assert promote.named(ledger, "main") == commits[2]
+    with pytest.raises(RegistryError, match="is no version here"):
+        promote.named(ledger, "nowhere")
+
+
+def test_a_bento_is_signed_where_there_is_a_key_and_refused_where_it_must_be(project: Path, home: Path, commits: list[str]) -> None:
+    public = create_key(home / "others", "other")
+    trust(public, home / "trusted")
+    with pytest.raises(ReleaseError, match="is not signed"):
+        released(project, commits[0])
+    assert lines(project) == []
+    trust(create_key(home / "signing", "release"), home / "trusted")
+    assert released(project, commits[0]).live
+    assert (Place(home).bento(Place(home).read().champion) / "MANIFEST.sig").exists()  # type: ignore[union-attr]
+
+
+def test_a_tag_that_was_moved_is_named_and_refused(project: Path, commits: list[str]) -> None:
+    released(project, commits[0])
+    released(project, commits[1])
+    git(project, "tag", "--delete", "model@v1.1.0")
+    git(project, "tag", "--force", "--annotate", "--message=x", "model@v1.0.0", commits[1])
+    with pytest.raises(ReleaseError, match=rf"v1\.0\.0 points to {commits[1][:12]}, but line 7 of the ledger says {commits[0][:12]}"):
+        released(project, promote.named(ledger_module.opened(project), "v1.0.0"), event="rollback")
+
+
+def test_without_data_nothing_is_tagged(project: Path, commits: list[str]) -> None:
+    shutil.rmtree(project / ".dvc" / "cache")
+    with pytest.raises(RegistryError, match="neither sound"):
+        released(project, commits[0])
+    assert ledger_module.opened(project).registry.versions() == []
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("point", ["tag", "intent", "swap", "assign", "append"])
+def test_a_release_killed_at_any_step_is_told_to_its_end_by_the_next_run(
+    project: Path, home: Path, commits: list[str], point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released(project, commits[0])
+    at = {
+        "tag": (release, "_sign"),
+        "intent": (release, "swapped"),
+        "swap": (release, "settled"),
+        "assign": (settle.Ledger, "append"),
+        "append": (type(settle.intents()), "clear"),
+    }[point]
+    real = getattr(*at)
+    calls = []
+
+    def killed(*given: object, **told: object) -> object:
+        calls.append(given)
+        if (point == "swap" and len(calls) == 1) or (point == "append" and len(calls) == 1):
+            return real(*given, **told)  # once before it is the moment
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*at, killed)
+        with pytest.raises(Killed):
+            released(project, commits[1], who="Bob")
+    settle.settle(project, say=quiet)
+    done = point in ("swap", "assign", "append")
+    told = [("promotion", "v1.0.0", "Ada"), ("promotion", "v1.1.0", "Bob")]
+    assert lines(project) == (told if done else told[:1])
+    registry = ledger_module.opened(project).registry
+    assert live(home) == registry.find("v1.1.0" if done else "v1.0.0").model_version
+    assert settle.settle(project, say=quiet) == []
+    released(project, commits[1], who="Bob")
+    assert lines(project) == told
+    assert registry.live() == registry.find("v1.1.0")
+    assert len(registry.git.tags("model#prod#*")) == 2
+    assert not (home / "release" / "bento").exists()
+    assert sound(project, home)
+
+
+def test_what_was_changed_by_hand_is_found_with_the_moment_it_happened(project: Path, home: Path, commits: list[str]) -> None:
+    released(project, commits[0])
+    released(project, commits[1])
+    place = Place(home)
+    pointer = place.read()
+    assert pointer is not None
+    place.write(pointer.rolled_back())
+    found = settle.settle(project, say=quiet)
+    assert [(entry.event, entry.version, entry.who) for entry in found] == [("found", "v1.0.0", "unknown")]
+    assert found[0].since <= time.time()
+    registry = ledger_module.opened(project).registry
+    assert registry.live() == registry.find("v1.0.0")
+    assert settle.settle(project, say=quiet) == []
+
+
+def test_where_git_cannot_be_written_going_back_works_and_is_told_later(project: Path, home: Path, commits: list[str]) -> None:
+    released(project, commits[0])
+    released(project, commits[1])
+    git(project, "worktree", "add", "--quiet", str(project.with_name("look")), "evergreen/models")
+    said: list[str] = []
+    release.roll_back(project, who="Bob", why="complaints", say=said.append)
+    assert "the ledger will be told by the next run" in "\n".join(said)
+    assert live(home) == ledger_module.opened(project).registry.find("v1.0.0").model_version
+    git(project, "worktree", "remove", "--force", str(project.with_name("look")))
+    assert [(entry.event, entry.who) for entry in settle.settle(project, say=quiet)] == [("rollback", "Bob")]
+
+
+def test_without_a_registry_going_back_still_works(project: Path, home: Path, tmp_path: Path) -> None:
+    place = Place(home)
+    for number in range(2):
+        bento = bento_folder(tmp_path / f"own{number}", threshold=0.5 + number / 10)
+        place.write(release._admitted(place, bento))
+    before = place.read()
+    release.roll_back(tmp_path, who="Ada", why="x", say=quiet)
+    assert before is not None
+    assert before.previous is not None
+    assert live(home) == before.previous.version
+    assert settle.settle(tmp_path, say=quiet) == []
+
+
+def test_other_labels_make_a_version_that_breaks_with_the_old_one(project: Path, commits: list[str], tmp_path: Path) -> None:
+    released(project, commits[0])
+    repackaged(project, bento_folder(tmp_path / "wide", (*LABELS, "zebra"), verdict="PROMOTE"))
+    assert released(project, "HEAD").version.name == "v2.0.0"
+
+
+def test_dvc_gets_the_artifact_of_a_version_and_of_what_is_live(project: Path, commits: list[str], tmp_path: Path) -> None:
+    released(project, commits[0])
+    released(project, commits[1])
+    release.roll_back(project, who="Bob", why="x", say=quiet)
+    for words, commit in ((["--rev", "v1.1.0"], commits[1]), (["--stage", "prod"], commits[0])):
+        target = tmp_path / words[1]
+        command = ["dvc", "artifacts", "get", str(project), "model", *words, "--out", str(target)]
+        subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+        told = json.loads((target / "MANIFEST.json").read_text(encoding="utf-8"))
+        assert told["version"] == next(v.model_version for v in ledger_module.opened(project).registry.versions() if v.commit == commit)
+
+
+def test_errors_are_messages(project: Path, home: Path, commits: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert "nothing has been live" in failed(capsys, "rollback")
+    with pytest.raises(EvergreenError, match="there is no commit 'nowhere'"):
+        released(project, "nowhere")
+    released(project, commits[0])
+    assert "there is no version to go back to" in failed(capsys, "rollback")
+
+
+def test_the_ledger_signs(project: Path, commits: list[str]) -> None:
+    ledger: Ledger = ledger_module.opened(project)
+    assert {entry.signature is not None for entry in ledger.read()} == {True}
