@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from evergreen.errors import EvergreenError
-from flows import alerts, compare, keys, ledger, policy, promote, service, signing, status, traffic, up, watching
+from flows import alerts, compare, deploy, keys, ledger, policy, promote, service, signing, status, traffic, up, watching
 
 PLAIN_WIDTH = 110
 OWN = {"evergreen", "flows"}
@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_commands(commands)
     status.add_commands(commands)
     watching.add_commands(commands)
+    deploy.add_commands(commands)
     service.add_commands(commands)
     keys.add_commands(commands)
     signing.add_commands(commands)

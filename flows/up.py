@@ -80,6 +80,7 @@ class Machine:
         self.api = os.environ.get("PREFECT_API_URL") or f"http://{LOOPBACK}:{port}/api"
         environment = os.environ | {
             "PREFECT_API_URL": self.api,
+            "EVERGREEN_PROJECT": str(root),  # prefect.yaml asks for it
             "PREFECT_SERVER_API_HOST": LOOPBACK,
             "PREFECT_SERVER_API_PORT": str(port),
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
@@ -168,7 +169,7 @@ class Machine:
         return False
 
     def _deploy(self) -> None:
-        command = [sys.executable, "-m", "flows.deployments", "--root", str(self.root)]
+        command = [sys.executable, "-m", "flows", "deploy"]
         done = subprocess.run(command, env=self.environment, cwd=self.root, capture_output=True, text=True, check=False)
         if done.returncode:
             raise PipelineError(f"the deployments could not be made:\n{(done.stderr or done.stdout).strip()[-2000:]}")

@@ -1,5 +1,6 @@
 """What runs by itself: prefect.yaml, the schedules of params.yaml, and the watch over runs that were killed."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +10,27 @@ import yaml
 
 from evergreen.config import load_params
 from evergreen.errors import PipelineError
-from flows.deployments import FILE, SILENCE, crash_watch, cron_schedule, described, schedules
+from evergreen.params_file import edit_params
+from flows.deployments import FILE, SILENCE, crash_watch, cron_schedule, described
+from flows.schedules import placeholders
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_every_deployment_has_a_schedule_of_its_own_in_params_or_none() -> None:
-    assert {item["name"] for item in described(ROOT)} == set(schedules(load_params(ROOT / "params.yaml")))
+def test_every_deployment_has_a_schedule_of_its_own_in_params_and_no_other() -> None:
+    values = placeholders(load_params(ROOT / "params.yaml"))
+    assert {item["name"] for item in described(ROOT)} == set(values)
+    for item in described(ROOT):
+        name = item["name"]
+        assert item["schedules"] == [{"cron": f"{{{{ {name}.cron }}}}", "active": f"{{{{ {name}.scheduled }}}}", "timezone": "UTC"}]
+
+
+def test_a_deployment_without_a_schedule_has_one_that_is_switched_off(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    edit_params(tmp_path / "params.yaml", {"monitor.schedule": None, "retrain.schedule": "0 3 * * 0"})
+    values = placeholders(load_params(tmp_path / "params.yaml"))
+    assert values["monitor"]["scheduled"] is False and cron_schedule("monitor", values["monitor"]["cron"])
+    assert values["retrain"] == {"cron": "0 3 * * 0", "scheduled": True}
 
 
 def test_a_schedule_that_cannot_be_is_named_with_its_place() -> None:
@@ -23,9 +38,10 @@ def test_a_schedule_that_cannot_be_is_named_with_its_place() -> None:
         cron_schedule("monitor", "61 25 * * *")
 
 
-def test_the_schedules_of_params_yaml_can_be() -> None:
-    for name, cron in schedules(load_params(ROOT / "params.yaml")).items():
-        assert cron is None or cron_schedule(name, cron).cron == cron
+def test_where_the_project_lies_is_said_by_the_worker_and_by_no_deployment() -> None:
+    for item in described(ROOT):
+        assert item["pull"] == [{"prefect.deployments.steps.set_working_directory": {"directory": "{{ $EVERGREEN_PROJECT }}"}}]
+        assert item["parameters"] == {"root": "."}
 
 
 def test_a_second_run_of_a_deployment_is_turned_away() -> None:
