@@ -22,6 +22,7 @@ T = TypeVar("T")
 @flow(name="monitor", log_prints=False)
 def monitor(root: Path, since: float | None = None, until: float | None = None) -> State[str]:
     """Look at the next window of the live version's traffic, or the one between two times (seconds since 1970), and decide."""
+    root = root.resolve()  # deployments say ".", wherever they run
     found = look(root, home=HOME, since=since, until=until, step=as_task, say=get_run_logger().info)
     _show(found)
     named = "Waiting" if found.waiting else "Completed"
