@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from evergreen.errors import EvergreenError
-from flows import alerts, compare, deploy, keys, ledger, policy, promote, service, signing, status, traffic, up, watching
+from flows import alerts, compare, deploy, keys, ledger, policy, promote, retrain_now, service, signing, status, traffic, up, watching
 
 PLAIN_WIDTH = 110
 OWN = {"evergreen", "flows"}
@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_commands(commands)
     alerts.add_commands(commands)
     policy.add_commands(commands)
+    retrain_now.add_commands(commands)
     traffic.add_commands(commands)
     return parser
 

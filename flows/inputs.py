@@ -45,8 +45,10 @@ def gathered(root: Path, champion: Champion, *, plan: Pipeline, params: Params, 
     import pandas as pd
 
     from evergreen.data.records import read_table
+    from evergreen.monitoring import request_log
     from evergreen.monitoring.traffic import labelled
 
+    request_log.prepare(engine)  # nothing may have been answered yet
     with tempfile.TemporaryDirectory(prefix="evergreen-rows-") as place:
         raw = read_table(champion.bring(plan.output("ingest", "raw"), Path(place) / "raw.parquet"))
         splits = champion.bring(plan.output("split", "splits"), Path(place) / "splits")

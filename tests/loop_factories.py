@@ -25,7 +25,6 @@ from evergreen.data.roles import to_examples
 from evergreen.data.sources import read_source
 from evergreen.model.inference import Classifier
 from evergreen.params_file import edit_params
-from flows import produce as producing
 from tests.factories import examples, tiny_artifact, tiny_calibration
 from tests.project_factories import ROOT, dvc, git
 
@@ -185,18 +184,6 @@ def _document(folder: Path, given: dict[str, Path], made: dict[str, Path], asked
 
 def _package(folder: Path, given: dict[str, Path], made: dict[str, Path], asked: dict[str, Any]) -> None:
     shutil.copytree(given["artifact"], made["bento"] / "src" / "artifact")
-
-
-def order(project: Path, **fields: Any) -> producing.Order:
-    """Return the order for a first version from the newest commit of main."""
-    given = {
-        "code": git(project, "rev-parse", "main").strip(),
-        "who": "a test",
-        "why": "it was asked for",
-        "champion": None,
-        "gathered": None,
-    }
-    return producing.Order(**{**given, **fields})
 
 
 if __name__ == "__main__":

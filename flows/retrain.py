@@ -1,0 +1,64 @@
+"""The retraining as a Prefect flow: its stages as tasks, the verdict and what led to it as artifacts.
+
+What a retraining is stands in flows/retraining.py, and works without Prefect.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.context import FlowRunContext
+from prefect.states import Completed, State
+
+from flows.retrain_words import markdown, rules
+from flows.retraining import Asked, Outcome, by_release_flow, retraining
+from flows.tasks import reproduce
+
+T = TypeVar("T")
+
+
+@flow(name="retrain", log_prints=False)
+def retrain(
+    root: Path,
+    wanted: dict[str, Any] | None = None,
+    event: str | None = None,
+    person: str | None = None,
+    why: str | None = None,
+    force: bool = False,
+) -> State[str]:
+    """Make a new version: data, training, gate, release. `wanted` and `event` come from an alert's event, `person` from a command.
+
+    Without any of them it was a schedule. A run that is one too many ends as "Refused", and changes nothing.
+    """
+    asked = Asked(wanted, event, _due() if wanted is None and person is None else None, person, why, force)
+    outcome = retraining(root, asked, flow_run=_run_id(), step=as_task, run=reproduce, say=get_run_logger().info, release=by_release_flow)
+    _show(outcome)
+    named = "Refused" if outcome.candidate is None else str(outcome.candidate.verdict["verdict"]).capitalize()
+    return Completed(name=named, message=outcome.words, data=outcome.words)
+
+
+def as_task(name: str, work: Callable[[], T]) -> T:
+    """Run a part as a task of the flow run."""
+    return task(work, name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)()
+
+
+def _run_id() -> str | None:
+    context = FlowRunContext.get()
+    return str(context.flow_run.id) if context and context.flow_run else None
+
+
+def _due() -> str:
+    """Return the moment at which a schedule asked for this run: a run that is made twice for it is the same wish."""
+    context = FlowRunContext.get()
+    moment = context.flow_run.expected_start_time if context and context.flow_run else None
+    return str(moment.isoformat()) if moment else "no time"
+
+
+def _show(outcome: Outcome) -> None:
+    """Leave what it came to where Prefect shows it."""
+    create_markdown_artifact(markdown(outcome), key="retraining", description=outcome.words)
+    if outcome.candidate is not None:
+        create_table_artifact(rules(outcome.candidate.verdict), key="verdict", description=str(outcome.candidate.verdict["summary"]))

@@ -1,0 +1,174 @@
+"""A retraining from its alert to its end: one at a time, on record however it ends, and nothing released that the gate holds."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from evergreen.errors import PipelineError
+from evergreen.monitoring import alerts, slot
+from evergreen.params_file import edit_params
+from evergreen.release.ledger import Ledger
+from evergreen.release.registry import Registry
+from flows.produce import Candidate, plainly
+from flows.retrain_words import markdown, rules
+from flows.retraining import Asked, Outcome, retraining
+from tests.loop_factories import quickly, wish
+from tests.loop_runs import told
+
+# DVC and its libraries use what others are about to drop.
+pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+BOB = Asked(person="Bob", why="for a test", force=True)
+
+
+@pytest.fixture
+def engine(looped: Path, loop_home: Path):
+    edit_params(looped / "params.yaml", {"policy.min_labels": 10})
+    with told(loop_home) as found:
+        yield found
+
+
+def go(project: Path, asked: Asked = BOB, *, run: Any = quickly, release: Any = None, **options: Any) -> Outcome:
+    return retraining(project, asked, step=plainly, run=run, say=lambda _: None, release=release, **options)
+
+
+def released(project: Path, candidate: Candidate, *_: Any) -> str:
+    """Stand in for the release flow."""
+    registry = Registry(project)
+    registry.assign(registry.register(candidate.commit, model_version=candidate.model_version))
+    return f"{registry.live()}"
+
+
+def test_a_promoted_candidate_is_released_and_the_slot_is_free_again(looped: Path, loop_first: Candidate, engine: Engine) -> None:
+    outcome = go(looped, release=released)
+    assert outcome.candidate is not None
+    live = Registry(looped).live()
+    assert live is not None
+    assert (live.name, live.commit) == ("v1.1.0", outcome.candidate.commit)
+    (record,) = slot.retrainings(engine)
+    assert (record.state, record.champion) == ("finished", loop_first.model_version)
+    assert record.result["verdict"] == "PROMOTE"
+    assert [alert.state for alert in alerts.listed(engine)] == ["done"]
+
+
+def test_who_and_why_stand_on_the_ledger(looped: Path, engine: Engine) -> None:
+    outcome = go(looped)
+    assert outcome.candidate is not None
+    line = next(line for line in Ledger(Registry(looped)).read() if line.commit == outcome.candidate.commit)
+    assert (line.who, line.why) == ("Bob", "Bob asked for it: for a test")
+    assert line.facts["retraining"] == slot.retrainings(engine)[0].id
+
+
+@pytest.mark.parametrize("verdict", ["HOLD", "REJECT"])
+def test_what_the_gate_does_not_promote_is_recorded_and_not_released(verdict: str, looped: Path, engine: Engine) -> None:
+    wish(looped, verdict)
+    outcome = go(looped, release=lambda *_: pytest.fail("it was released"))
+    assert outcome.words.startswith("model ") and f"{verdict}: as it was wished for." in outcome.words
+    assert slot.retrainings(engine)[0].result["verdict"] == verdict
+    assert (outcome.keepsakes or Path()).joinpath("dossier.html").is_file()
+
+
+def test_a_promoted_candidate_waits_for_a_person_where_releases_are_not_automatic(looped: Path, engine: Engine) -> None:
+    edit_params(looped / "params.yaml", {"release.automatic": False})
+    outcome = go(looped, release=lambda *_: pytest.fail("it was released"))
+    assert "`evergreen promote " in (outcome.released or "")
+
+
+def test_a_stage_that_fails_frees_the_slot_and_is_told(looped: Path, engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    def broken(folder: Path, stage: str) -> None:
+        raise PipelineError(f"{stage} stopped: no more rows")
+
+    with pytest.raises(PipelineError, match="no more rows"):
+        go(looped, run=broken)
+    (record,) = slot.retrainings(engine)
+    assert (record.state, record.result) == ("failed", {"error": "ingest stopped: no more rows"})
+    assert slot.running(engine) is None
+    assert alerts.listed(engine)[0].state == "open"
+
+
+def test_a_run_that_is_ended_from_outside_may_be_done_over_at_once(looped: Path, engine: Engine) -> None:
+    def ended(folder: Path, stage: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go(looped, run=ended)
+    assert slot.retrainings(engine)[0].state == "crashed"
+    alert = alerts.listed(engine)[0]
+    assert go(looped, Asked(wanted={"alert": alert.id})).state == "finished"
+
+
+def test_of_two_at_once_one_runs_and_the_other_is_refused(looped: Path, engine: Engine) -> None:
+    began, over = threading.Event(), threading.Event()
+    outcomes: list[Outcome] = []
+
+    def slowly(folder: Path, stage: str) -> None:
+        began.set()
+        assert over.wait(60)
+        quickly(folder, stage)
+
+    first = threading.Thread(target=lambda: outcomes.append(go(looped, run=slowly, flow_run="one")))
+    first.start()
+    assert began.wait(60)
+    second = go(looped, run=lambda *_: pytest.fail("a second one runs"), flow_run="other")
+    over.set()
+    first.join()
+    assert second.refusal is not None and second.refusal.reason == "taken"  # the alert, by the one that runs
+    assert [outcome.state for outcome in outcomes] == ["finished"]
+    assert "Nothing was trained" in markdown(second)
+
+
+def test_too_few_new_labels_are_a_refusal_that_costs_nothing(looped: Path, engine: Engine) -> None:
+    edit_params(looped / "params.yaml", {"policy.min_labels": 41})
+    outcome = go(looped, Asked(schedule="2026-01-01T06:00:00+00:00"))
+    assert outcome.refusal is not None and outcome.refusal.reason == "labels"
+    assert slot.retrainings(engine) == []
+
+
+def test_a_lost_claim_stops_the_run_before_it_puts_anything_on_record(looped: Path, engine: Engine, monkeypatch: Any) -> None:
+    from evergreen.errors import ClaimLost
+    from flows import retraining as module
+
+    before = Registry(looped).head()
+    ended = threading.Event()
+    monkeypatch.setattr(module, "kept", lambda engine, claim: _kept(engine, claim, ended.set))
+
+    def taken(folder: Path, stage: str) -> None:
+        if stage == "ingest":
+            slot.sweep(engine, now=slot.retrainings(engine)[0].lease_until + 1)
+            assert ended.wait(60)
+
+    edit_params(looped / "params.yaml", {"policy.lease_seconds": 5})
+    with pytest.raises(ClaimLost):
+        go(looped, run=taken)
+    assert Registry(looped).head() == before
+    assert slot.retrainings(engine)[0].state == "crashed"
+
+
+def _kept(engine: Engine, claim: slot.Claim, lost: Any) -> Any:
+    from evergreen.monitoring.lease import kept
+
+    return kept(engine, claim, lost=lost)
+
+
+def test_a_dropped_file_that_cannot_be_read_is_told_once_and_the_cooldown_holds(looped: Path, engine: Engine) -> None:
+    (looped / "incoming").mkdir()
+    (looped / "incoming" / "rows.csv").write_text("text,label\nonly one field\n", encoding="utf-8")
+    with pytest.raises(Exception, match=r"rows\.csv, line 2"):
+        go(looped, Asked(schedule="monday"))
+    assert slot.retrainings(engine)[0].state == "failed"
+    again = go(looped, Asked(schedule="tuesday"))
+    assert again.refusal is not None and again.refusal.reason == "cooldown"
+
+
+def test_its_page_tells_the_verdict_the_comparison_the_data_and_where_to_read_on(looped: Path, engine: Engine) -> None:
+    outcome = go(looped, release=released)
+    page = markdown(outcome)
+    assert page.startswith("# PROMOTE: as it was wished for.")
+    assert "| new | 6 |" in page and "+0.010 to +0.090" in page
+    assert "With 6 new rows it is hard to tell." in page
+    assert "| new | 22 | 3 | 3 | 12 |" in page
+    assert (outcome.keepsakes or Path()).joinpath("dossier.html").as_uri() in page
+    assert outcome.candidate is not None
+    assert rules(outcome.candidate.verdict)[0]["outcome"] == "kept"

@@ -1,0 +1,97 @@
+"""The loop around stand-in stages, tried without Prefect: a first version, traffic with its labels, the version after it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from evergreen.config import load_params
+from evergreen.monitoring import database, loop_tables, request_log
+from evergreen.release.ledger import Ledger
+from evergreen.release.live import Place, Release, first
+from evergreen.release.registry import Registry
+from flows import champion, keepsakes, remote, retraining, workspace
+from flows.champion import champion_of
+from flows.inputs import gathered
+from flows.pipeline import read_pipeline
+from flows.produce import Candidate, Order, plainly, produce
+from tests.factories import LABELS
+from tests.log_factories import answered, labelled
+from tests.loop_factories import loop_project, quickly
+from tests.project_factories import git
+
+NOW = 1_760_000_000.0  # 2025-10-09
+
+
+def settle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have all state lie in a folder; return its home."""
+    place = folder / "home"
+    place.mkdir(exist_ok=True)
+    monkeypatch.setenv("EVERGREEN_HOME", str(place))
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(folder / "site"))
+    monkeypatch.delenv("EVERGREEN_LOG_URL", raising=False)
+    for module in (workspace, remote, champion, retraining):
+        monkeypatch.setattr(module, "HOME", place)
+    monkeypatch.setattr(workspace, "WORKTREES", place / "worktrees")
+    monkeypatch.setattr(keepsakes, "CANDIDATES", place / "candidates")
+    monkeypatch.setattr(retraining, "ledger_of", lambda root: Ledger(Registry(root)))
+    return place
+
+
+def begin(folder: Path, **changes: Any) -> Candidate:
+    """Make a project in `folder/project` whose first version is live."""
+    project = loop_project(folder / "project", **changes)
+    candidate = make(project)
+    go_live(project, candidate)
+    return candidate
+
+
+@contextmanager
+def told(home: Path, rows: int = 40) -> Iterator[Engine]:
+    """Answer so many texts, tell their labels, and give the database of the loop."""
+    engine = database.connect(f"sqlite:///{home / 'traffic.sqlite'}")
+    request_log.prepare(engine)
+    loop_tables.prepare(engine)
+    given = [answered(f"{LABELS[row % 4]} again, number {row}", time=NOW + 3600 * row, groups={"age_band": "60+"}) for row in range(rows)]
+    request_log.insert(engine, [*given, *(labelled(row.request_id, LABELS[place % 4]) for place, row in enumerate(given))])
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def make(project: Path, **fields: Any) -> Candidate:
+    """Produce a version from the newest commit of main: a first one, where `champion` is not given."""
+    given = {
+        "code": git(project, "rev-parse", "main").strip(),
+        "who": "a test",
+        "why": "it was asked for",
+        "champion": None,
+        "gathered": None,
+    }
+    return produce(project, Order(**{**given, **fields}), ledger=Ledger(Registry(project)), step=plainly, run=quickly, say=lambda _: None)
+
+
+def follow(project: Path, home: Path, **fields: Any) -> Candidate:
+    """Produce the version after the live one, with 40 more answers told."""
+    live = champion_of(project)
+    assert live is not None
+    with told(home) as engine:
+        rows = gathered(project, live, plan=read_pipeline(project), params=load_params(project / "params.yaml"), engine=engine)
+    return make(project, champion=live, gathered=rows, **fields)
+
+
+def go_live(project: Path, candidate: Candidate) -> None:
+    """Have the registry say that a candidate is live."""
+    registry = Registry(project)
+    registry.assign(registry.register(candidate.commit, model_version=candidate.model_version))
+
+
+def pointed_at(home: Path, version: str) -> None:
+    """Have the service's pointer say that this model is live."""
+    place = Place(home)
+    place.folder.mkdir(parents=True, exist_ok=True)
+    place.write(first(Release("x", version, "0" * 64)))
