@@ -51,7 +51,11 @@ def reference_of(version: str, root: Path, home: Path) -> "Reference":
 
     kept = home / REFERENCES / version
     if not kept.is_dir():
-        _keep(_found(version, root), kept)
+        try:
+            _keep(_found(version, root), kept)
+        except MonitorError:
+            if not _fetched(version, root, kept):
+                raise
     return Reference.load(kept)
 
 
@@ -67,6 +71,23 @@ def _found(version: str, root: Path) -> Path:
         return folder
     here = f"holds that of {told}" if told else "holds none"
     raise MonitorError(f"model {version} is live, but its reference is missing: {folder} {here}; run the monitor in that version's project")
+
+
+def _fetched(version: str, root: Path, kept: Path) -> bool:
+    """Bring the reference of a registered version from DVC's cache or remote; say whether there is such a version."""
+    from evergreen.errors import RegistryError
+    from evergreen.release.registry import Registry
+    from flows.remote import fetch, output
+
+    try:
+        commits = [known.commit for known in Registry(root).versions() if known.model_version == version]
+    except RegistryError:  # no repository, so nothing is registered
+        return False
+    if not commits:
+        return False
+    kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fetch(root, commits[-1], output(root, commits[-1], "snapshot", "reference"), kept)
+    return True
 
 
 def _keep(folder: Path, kept: Path) -> None:

@@ -1,4 +1,4 @@
-"""A project of one stage, reproduced and committed: data that DVC keeps, small enough for a second."""
+"""A project of two stages, reproduced and committed: data that DVC keeps, small enough for a second."""
 
 import shutil
 import warnings
@@ -20,10 +20,15 @@ stages:
     outs:
       - ${bento}
       - reports/verdict.json
+  snapshot:
+    cmd: sh snapshot.sh --out reference=models/reference
+    deps: [snapshot.sh, "${bento}"]
+    outs: [models/reference]
 artifacts:
   model: {path: "${bento}", type: model}
 """
 SCRIPT = 'set -e\nmkdir -p build reports && rm -rf "${2#bento=}" && cp -R given "${2#bento=}"\necho \'{}\' > reports/verdict.json\n'
+SNAPSHOT = 'mkdir -p "${2#reference=}" && find build -type f | sort | xargs md5sum > "${2#reference=}/table"\n'
 
 
 @contextmanager
@@ -41,6 +46,7 @@ def stored_project(root: Path, given: Path | None = None) -> Path:
     dvc(root, "init", "--quiet")
     (root / "dvc.yaml").write_text(PIPELINE, encoding="utf-8")
     (root / "build.sh").write_text(SCRIPT, encoding="utf-8")
+    (root / "snapshot.sh").write_text(SNAPSHOT, encoding="utf-8")
     (root / "data" / "source").mkdir(parents=True)
     (root / "data" / "source" / "a.csv").write_text("id,text\n1,one\n", encoding="utf-8")
     (root / "data" / "source" / "b.csv").write_text("id,text\n2,two\n", encoding="utf-8")
@@ -60,7 +66,7 @@ def repackaged(root: Path, given: Path | None = None) -> Path:
     else:
         shutil.copytree(given, folder)
     dvc(root, "repro", "--quiet")
-    (root / ".gitignore").write_text("/build\n/reports\n/given\n", encoding="utf-8")
+    (root / ".gitignore").write_text("/build\n/models\n/reports\n/given\n", encoding="utf-8")
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "--message=packaged")
     return root

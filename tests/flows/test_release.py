@@ -13,7 +13,7 @@ from evergreen.release.ledger import Ledger
 from evergreen.release.live import Place
 from evergreen.release.signing import create_key, read_trusted, trust
 from flows import ledger as ledger_module
-from flows import promote, release, remote, service, settle, signing, workspace
+from flows import promote, release, remote, service, settle, signing, whose, workspace
 from flows.__main__ import main
 from flows.release import Override
 from tests.factories import LABELS
@@ -307,6 +307,17 @@ def test_dvc_gets_the_artifact_of_a_version_and_of_what_is_live(project: Path, c
         subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
         told = json.loads((target / "MANIFEST.json").read_text(encoding="utf-8"))
         assert told["version"] == next(v.model_version for v in ledger_module.opened(project).registry.versions() if v.commit == commit)
+
+
+def test_the_monitor_gets_the_reference_of_a_registered_version_whatever_the_project_holds(
+    project: Path, commits: list[str], tmp_path: Path
+) -> None:
+    done = released(project, commits[0])
+    wanted = remote.fetch(project, commits[0], "models/reference", tmp_path / "wanted")
+    assert whose._fetched(done.version.model_version, project, tmp_path / "home" / "kept")
+    assert (tmp_path / "home" / "kept" / "table").read_text() == (wanted / "table").read_text()
+    assert not whose._fetched("nobody", project, tmp_path / "home" / "other")
+    assert not whose._fetched("nobody", tmp_path, tmp_path / "home" / "other")
 
 
 def test_errors_are_messages(project: Path, home: Path, commits: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -58,8 +58,8 @@ def empty_cache(project: Path) -> None:
 
 def test_what_a_commit_records_is_its_outputs_and_its_added_data(project: Path) -> None:
     recorded = remote.recorded(project, "HEAD")
-    assert set(recorded) == {BENTO, "reports/verdict.json", "data/source"}
-    assert [path for path, oid in recorded.items() if oid.endswith(".dir")] == [BENTO, "data/source"]
+    assert set(recorded) == {BENTO, "reports/verdict.json", "models/reference", "data/source"}
+    assert [path for path, oid in recorded.items() if oid.endswith(".dir")] == [BENTO, "models/reference", "data/source"]
 
 
 def test_an_output_comes_from_the_cache_with_the_bytes_that_the_commit_pins(project: Path, tmp_path: Path) -> None:
