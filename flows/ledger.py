@@ -208,11 +208,13 @@ def _row(version: "Version", entries: "list[Entry]", live: "Version | None") -> 
 
 
 def _verdict(commit: str | None, entries: "list[Entry]") -> dict[str, Any]:
-    told = [entry for entry in entries if entry.commit == commit and entry.event in ("verdict", "override")]
-    verdict = next((entry.facts.get("verdict") for entry in reversed(told) if entry.facts.get("verdict")), None)
+    """Return what the gate said of a commit, and what was said of it last: by a person who overrode it, else by whoever wrote last."""
+    told = [entry for entry in entries if entry.commit == commit]
+    verdict = next((entry.facts["verdict"] for entry in reversed(told) if entry.facts.get("verdict")), None)
     overridden = next((entry for entry in reversed(told) if entry.event == "override"), None)
-    why = f"{overridden.who}, until {overridden.facts.get('until')}: {overridden.why}" if overridden else (told[-1].why if told else None)
-    return {"verdict": verdict, "why": why}
+    if overridden:
+        return {"verdict": verdict, "why": f"{overridden.who}, until {_when(overridden.facts['until'])}: {overridden.why}"}
+    return {"verdict": verdict, "why": told[-1].why if told else None}
 
 
 def _when(seconds: float) -> str:
