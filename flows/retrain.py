@@ -33,6 +33,7 @@ def retrain(
 
     Without any of them it was a schedule. A run that is one too many ends as "Refused", and changes nothing.
     """
+    root = root.resolve()  # deployments say ".", wherever they run
     asked = Asked(wanted, event, _due() if wanted is None and person is None else None, person, why, force)
     outcome = retraining(root, asked, flow_run=_run_id(), step=as_task, run=reproduce, say=get_run_logger().info, release=by_release_flow)
     _show(outcome)
@@ -43,6 +44,11 @@ def retrain(
 def as_task(name: str, work: Callable[[], T]) -> T:
     """Run a part as a task of the flow run."""
     return task(work, name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)()
+
+
+def _say(words: str) -> None:
+    """Say it in the log of the task that is at work, or of the flow run between two."""
+    get_run_logger().info(words)
 
 
 def _run_id() -> str | None:

@@ -12,9 +12,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -151,18 +152,50 @@ def _asks_for_code(content: Any) -> bool:
 
 
 def load_model(found: Found, *, labels: list[str], source: str) -> PreTrainedModel:
-    """Load a backbone with a fresh classification head for `labels`, in float32. The head comes from torch's seed."""
+    """Load a backbone with a classification head for `labels`, in float32. A fresh head comes from torch's seed.
+
+    Where the backbone is a classifier that was trained before, its head goes on for the labels that it knew, by their names.
+    """
     model = _load(
         found.folder,
         source,
+        resized=True,
         num_labels=len(labels),
         id2label=dict(enumerate(labels)),
         label2id={label: index for index, label in enumerate(labels)},
         problem_type="single_label_classification",
     )
+    before = _labels_of(found.folder)
+    if before and before != labels:
+        _carry_over(model, found.folder / WEIGHTS, before, labels)
     # The folder's path would otherwise end up in the saved configuration and change its bytes from machine to machine.
     model.config._name_or_path = model.name_or_path = source
     return model
+
+
+def _labels_of(folder: Path) -> list[str]:
+    """Return the labels of a classifier that was trained before; none of a bare backbone."""
+    config = _read(folder / "config.json")
+    named: dict[str, str] = config.get("id2label") or {}
+    trained = any(str(name).endswith("ForSequenceClassification") for name in config.get("architectures") or [])
+    return [named[key] for key in sorted(named, key=int)] if trained else []
+
+
+def _carry_over(model: PreTrainedModel, weights: Path, before: list[str], labels: list[str]) -> None:
+    """Give each label the row of the head that was its own; one that nobody knew begins with a small random row."""
+    with safe_open(weights, framework="pt") as file, torch.no_grad():
+        for name, parameter in model.named_parameters():
+            inside = name.startswith(f"{model.base_model_prefix}.")
+            if inside or name not in file.keys() or len(parameter) != len(labels):  # noqa: SIM118  (it is no mapping)
+                continue
+            rows = file.get_tensor(name)
+            for place, label in enumerate(labels):
+                if label in before:
+                    parameter[place] = rows[before.index(label)]
+                elif parameter.ndim > 1:
+                    parameter[place].normal_(0.0, getattr(model.config, "initializer_range", 0.02))
+                else:
+                    parameter[place] = 0.0
 
 
 def settle_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, *, source: str) -> None:
@@ -182,8 +215,8 @@ def load_trained(folder: Path) -> PreTrainedModel:
     return _load(folder, str(folder))
 
 
-def _load(folder: Path, source: str, **fields: Any) -> PreTrainedModel:
-    """Load weights in float32, without the library's bar and its remark that a fresh head is fresh."""
+def _load(folder: Path, source: str, *, resized: bool = False, **fields: Any) -> PreTrainedModel:
+    """Load weights in float32, without the library's bar and its remark that a fresh head is fresh; `resized`: of another size, too."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -191,7 +224,7 @@ def _load(folder: Path, source: str, **fields: Any) -> PreTrainedModel:
     try:
         config = AutoConfig.from_pretrained(folder, **fields, **only)
         model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
-            folder, config=config, dtype="float32", use_safetensors=True, **only
+            folder, config=config, dtype="float32", use_safetensors=True, ignore_mismatched_sizes=resized, **only
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as fault:
         raise BackboneError(f"{source} does not load as a text classifier: {fault}") from None

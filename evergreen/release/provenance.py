@@ -14,7 +14,7 @@ from evergreen.release.dependencies import fingerprint, pinned
 from evergreen.reports import read_report
 
 Report = Mapping[str, Any]
-SEEDED = ("split", "finetune", "evaluate", "audit", "snapshot")
+SEEDED = ("split", "finetune", "evaluate", "audit", "snapshot", "challenge")
 
 
 def provenance(

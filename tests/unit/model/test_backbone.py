@@ -261,3 +261,18 @@ def test_a_decoder_takes_its_padding_from_the_tokenizer_or_is_refused(tmp_path: 
     model.config.pad_token_id = known.pad_token = known.eos_token = None
     with pytest.raises(BackboneError, match="names neither a padding token nor one that ends a text"):
         backbone.settle_padding(model, known, source="tests/gpt2")
+
+
+@pytest.mark.parametrize("labels", [LABELS, ("access", "card", "mortgages", "savings"), ("card", "fraud"), (*LABELS, "zinc")])
+def test_a_trained_classifier_goes_on_with_the_labels_that_it_knew(tiny, tmp_path, labels):
+    before = classifier(tiny())
+    before.save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    found = backbone.find(str(tmp_path), revision=None, expected=None, allow_download=False)
+    after = backbone.load_model(found, labels=list(labels), source="champion/classifier")
+    assert [after.config.id2label[place] for place in range(len(labels))] == list(labels)
+    old, new = before.classifier.weight, after.classifier.weight
+    for place, label in enumerate(labels):
+        known = label in LABELS
+        assert torch.equal(new[place], old[LABELS.index(label)]) if known else 0 < new[place].abs().max() < 2
+    assert torch.equal(after.bert.embeddings.word_embeddings.weight, before.bert.embeddings.word_embeddings.weight)
