@@ -69,7 +69,7 @@ def test_the_record_holds_data_seeds_machine_and_dependencies(tmp_path: Path) ->
     (tmp_path / "raw").write_bytes(b"rows")
     found = origin(reports(), tmp_path / "raw")
     assert found["data_sha256"] == sha256(b"rows").hexdigest()
-    assert found["seeds"] == {"split": 17, "finetune": 17, "evaluate": 17, "audit": 17, "snapshot": 17}
+    assert found["seeds"] == {"split": 17, "finetune": 17, "evaluate": 17, "audit": 17, "snapshot": 17, "challenge": 17}
     assert (found["torch"], found["hardware"]["isa"], found["hardware"]["processor"]) == ("2.13.0+cpu", "AVX512", "Example CPU")
     assert found["dependencies"]["packages"] == {"numpy": "2.4.6", "torch": "2.13.0"}
     assert found["params"]["document"]["name"] == "harbour-inbox"
