@@ -1,4 +1,4 @@
-"""`evergreen monitor [show | dashboard]`: look at live traffic now, show what was seen and decided."""
+"""`evergreen monitor [show | dashboard]`: look at live traffic now, show what was seen and decided. `evergreen label`: bring labels in."""
 
 import argparse
 import sys
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evergreen.errors import MonitorError
+from evergreen.wording import counted
 from flows.request_log import log_url, moment, opened
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 PLAIN_WIDTH = 110
 SHOWN = 20
+PORT = 8085
 ACTIONS = {"retrain": "bold red", "wait": "bold yellow", "nothing": "green"}
 
 
@@ -37,6 +39,13 @@ def add_commands(commands: Any) -> None:
     show.add_argument("--json", action="store_true", help="as JSON, for programs")
     show.add_argument("--log", metavar="URL", help="database of the request log, instead of params.yaml's serve.log.url")
     show.set_defaults(run=_show)
+    dashboard = actions.add_parser("dashboard", help="Evidently's pages over all windows, on this machine alone, until Ctrl-C")
+    dashboard.add_argument("--port", type=int, default=PORT, help=f"port to listen on (default {PORT})")
+    dashboard.set_defaults(run=_dashboard)
+    label = commands.add_parser("label", help="bring in labels from a filled-in batch: a CSV file with the columns id and label")
+    label.add_argument("file", type=Path, metavar="FILE", help="such as .evergreen/monitor/batches/ID.csv, its column label filled in")
+    label.add_argument("--log", metavar="URL", help="database of the request log, instead of params.yaml's serve.log.url")
+    label.set_defaults(run=_label)
 
 
 def _look(given: argparse.Namespace) -> None:
@@ -45,6 +54,37 @@ def _look(given: argparse.Namespace) -> None:
     console = _console()
     found = look(Path.cwd(), url=given.log, since=given.since, until=given.until, say=lambda _: None)
     show_look(found, console)
+
+
+def _dashboard(given: argparse.Namespace) -> None:
+    from flows import HOME
+    from flows.look_pages import workspace
+
+    folder = workspace(HOME)
+    if not folder.is_dir():
+        raise MonitorError(f"there is nothing to show yet: {folder} is made with the first window (evergreen monitor)")
+    from evergreen.monitoring.evidently_watch import serve
+
+    console = _console()
+    console.print(Text(f"Evidently's pages are on http://127.0.0.1:{given.port} until Ctrl-C", style="green"))
+    serve(folder, port=given.port)
+
+
+def _label(given: argparse.Namespace) -> None:
+    import time
+
+    from evergreen.monitoring import request_log
+    from evergreen.monitoring.labelled_file import read_labels
+
+    told = read_labels(given.file, now=time.time())
+    with opened(given.log or log_url()) as engine:
+        unknown = [row.request_id for row in told if not request_log.known(engine, row.request_id)]
+        if unknown:
+            raise MonitorError(
+                f"{given.file}: the request log holds no answer {unknown[0]!r} (and {len(unknown) - 1} others); nothing was taken in"
+            )
+        request_log.insert(engine, told)
+    _console().print(Text(f"{counted(len(told), 'label')} taken in", style="green"))
 
 
 def show_look(found: "Look", console: Console) -> None:
@@ -57,6 +97,9 @@ def show_look(found: "Look", console: Console) -> None:
     if found.decision:
         console.print()
         _decision(found.decision, console)
+    if found.page:
+        console.print()
+        console.print(Text(f"page  {found.page}", style="dim"), soft_wrap=True)
     console.print()
 
 

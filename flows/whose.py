@@ -18,8 +18,8 @@ from evergreen.release.live import Place
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from evergreen.drift.reference import Reference
     from evergreen.model.inference import Classifier
-    from evergreen.monitoring.observation import Reference
 
 REFERENCES = Path("monitor") / "references"
 
@@ -47,7 +47,7 @@ def live(engine: "Engine", home: Path) -> LiveVersion | None:
 
 def reference_of(version: str, root: Path, home: Path) -> "Reference":
     """Return the reference of a version; raise MonitorError where it is nowhere to be found."""
-    from evergreen.monitoring.observation import Reference
+    from evergreen.drift.reference import Reference
 
     kept = home / REFERENCES / version
     if not kept.is_dir():
@@ -99,8 +99,8 @@ def _keep(folder: Path, kept: Path) -> None:
     beside.replace(kept)
 
 
-def model_of(version: LiveVersion, root: Path) -> "Classifier | None":
-    """Return the live version's model: from the Bento that is served, else from the project where it holds that version; or None."""
+def model_of(version: LiveVersion, root: Path) -> "Classifier":
+    """Return the live version's model: from the Bento that is served, else from the project where it holds that version."""
     from evergreen.model.inference import Classifier
 
     places = [(version.bento / "src" / "artifact", version.bento / "src" / "calibration.json")] if version.bento else []
@@ -113,7 +113,10 @@ def model_of(version: LiveVersion, root: Path) -> "Classifier | None":
             continue
         if model.version == version.model_version:
             return model
-    return None
+    raise MonitorError(
+        f"model {version.model_version} is live, but it lies neither in {version.bento or 'a Bento served from here'} nor in {root}, and "
+        "without it no embeddings can be compared; run the monitor where the service runs, or in that version's project"
+    )
 
 
 def _in_project(root: Path) -> list[tuple[Path, Path]]:

@@ -33,15 +33,16 @@ def snapshot(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) 
     heldout = pd.concat([tables["validation"], tables["calibration"]], ignore_index=True)
     predictions = _predictions(inputs, classifier)
     tables = {"current": predictions, "train": tables["train"], "heldout": heldout}
+    ages = {"trained_until": _newest(tables["train"]), "known_until": _newest(*tables.values())}
     tables = {name: sample(table, knobs.max_rows, knobs.seed) for name, table in tables.items()}
     seen = {name: look(table, classifier, known, _categories(table)) for name, table in tables.items()}
 
     newest = predictions[is_new(predictions, params.challenge.since)]
     if len(newest) >= ENOUGH_NEW:  # after a retraining: last year's world is no news
         newest = sample(newest, knobs.max_rows, knobs.seed)
-        _keep(newest, look(newest, classifier, known, _categories(newest)), known, classifier, knobs.seed, outputs)
+        _keep(newest, look(newest, classifier, known, _categories(newest)), known, classifier, knobs.seed, ages, outputs)
     else:
-        _keep(tables["current"], seen["current"], known, classifier, knobs.seed, outputs)
+        _keep(tables["current"], seen["current"], known, classifier, knobs.seed, ages, outputs)
     rows = {name: _rows(table, seen[name]) for name, table in tables.items()}
     drift = compare(**rows, labels=classifier.labels, level=knobs.alarm_level, seed=knobs.seed)
     write_report(drift, outputs.drift)
@@ -69,11 +70,25 @@ def _rows(table: pd.DataFrame, seen: Seen) -> Rows:
     return Rows.of(table, seen.descriptors, probabilities=seen.probabilities, embeddings=seen.embeddings)
 
 
-def _keep(chosen: pd.DataFrame, seen: Seen, known: Vocabulary, classifier: Classifier, seed: int, outputs: SimpleNamespace) -> None:
+def _newest(*tables: pd.DataFrame) -> float | None:
+    """Return when the newest row was written, in seconds since 1970; None where rows have no time."""
+    times = [table["timestamp"].max() for table in tables if "timestamp" in table.columns and table["timestamp"].notna().any()]
+    return float(max(times).timestamp()) if times else None
+
+
+def _keep(
+    chosen: pd.DataFrame,
+    seen: Seen,
+    known: Vocabulary,
+    classifier: Classifier,
+    seed: int,
+    ages: dict[str, float | None],
+    outputs: SimpleNamespace,
+) -> None:
     """Write the reference, and calibrate the detectors on it."""
     texts = chosen["text"].tolist()
     table = reference_table(chosen, seen)
-    summary = reference_summary(table, list(seen.descriptors), labels=classifier.labels, model_version=classifier.version)
+    summary = {**reference_summary(table, list(seen.descriptors), labels=classifier.labels, model_version=classifier.version), **ages}
     calibration = calibrate(seen, classifier.labels, seed)
     keep(outputs.reference, table, summary, known, Vocabulary(counts(texts), len(texts)), calibration)
     say(

@@ -15,7 +15,7 @@ from evergreen.data.records import group_columns
 from evergreen.drift.calibration import calibrate
 from evergreen.drift.reference import keep, reference_summary, reference_table
 from evergreen.drift.rows import Vocabulary
-from evergreen.drift.rows import look as look_at
+from evergreen.drift.rows import look as see
 from evergreen.drift.words import counts
 from evergreen.model.inference import Classifier
 from evergreen.monitoring import database, history, loop_tables, request_log
@@ -42,7 +42,7 @@ class Watched:
 
     def look(self, day: float, **asked: Any) -> Look:
         """Look at the traffic so many days after the model went live."""
-        return look(self.root, home=self.home, url=self.url, now=START + day * DAY, say=lambda _: None, **asked)
+        return look(self.root, home=self.home, url=self.url, now=START + day * DAY, **{"evidently": False, "say": lambda _: None, **asked})
 
     def answer(self, table: pd.DataFrame, *, days: tuple[float, float], labelled: float = 0.0) -> None:
         """Let the model answer the texts of a table, evenly spread over these days; tell the labels of a share of them, the first ones."""
@@ -114,7 +114,7 @@ def _reference(model: Classifier, target: Path) -> None:
     found = [model.labels[best] for best in chances.argmax(axis=1)]
     predictions = test.assign(prediction=found, confidence=chances.max(axis=1), probabilities=list(chances))
     known, own = Vocabulary(counts(texts), len(texts)), Vocabulary(counts(test["text"].tolist()), len(test))
-    seen = look_at(test, model, known, group_columns(test))
+    seen = see(test, model, known, group_columns(test))
     table = reference_table(predictions, seen)
     summary = reference_summary(table, list(seen.descriptors), labels=model.labels, model_version=model.version)
     target.parent.mkdir(parents=True)

@@ -30,7 +30,8 @@ FORMAT = 2
 class Reference:
     """A reference, loaded: `rows` and their true `truth` (N,) under `labels` (the model's order); `digest` names its content.
 
-    `train` and `own` are the words of the train texts and of the reference's own.
+    `train` and `own` are the words of the train texts and of the reference's own. `trained_until` is when the newest train row was
+    written, `known_until` the newest row of any split (seconds since 1970); None where rows have no time.
     """
 
     model_version: str
@@ -41,6 +42,8 @@ class Reference:
     train: Vocabulary
     own: Vocabulary
     calibration: Calibration
+    trained_until: float | None = None
+    known_until: float | None = None
 
     @property
     def categories(self) -> list[str]:
@@ -66,6 +69,8 @@ class Reference:
             train=Vocabulary(words["train"]["words"], words["train"]["texts"]),
             own=Vocabulary(words["reference"]["words"], words["reference"]["texts"]),
             calibration=Calibration.of(read_report(folder / CALIBRATION)),
+            trained_until=summary.get("trained_until"),
+            known_until=summary.get("known_until"),
         )
 
 

@@ -57,7 +57,7 @@ def training_curve(history: Sequence[Row], best: int | None) -> Markup:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.legend()
 
-    return _svg("training-curve", "Loss on the train and validation splits by epoch", draw)
+    return drawn("training-curve", "Loss on the train and validation splits by epoch", draw)
 
 
 def reliability(bins: Sequence[Row]) -> Markup:
@@ -75,7 +75,7 @@ def reliability(bins: Sequence[Row]) -> Markup:
         axes.scatter(places, [row["accuracy"]["value"] for row in judged], s=sizes, color=ACCENT, linewidths=0, zorder=3)
         axes.set(xlabel="confidence of the model", ylabel="share right", xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
 
-    return _svg("reliability", "Share of right answers against the model's confidence, by bin", draw)
+    return drawn("reliability", "Share of right answers against the model's confidence, by bin", draw)
 
 
 def coverage(curve: Sequence[Row], *, chosen: Row, target: float) -> Markup:
@@ -91,7 +91,7 @@ def coverage(curve: Sequence[Row], *, chosen: Row, target: float) -> Markup:
         axes.set(xlabel="share that the model answers by itself", ylabel="share right among those", xlim=(-0.02, 1.02))
         axes.set_ylim(max(0.0, lowest - 0.04), 1.01)
 
-    return _svg("coverage", "Accuracy among answered texts against the share of texts answered", draw)
+    return drawn("coverage", "Accuracy among answered texts against the share of texts answered", draw)
 
 
 def learning(rows: Sequence[Row]) -> Markup:
@@ -105,7 +105,7 @@ def learning(rows: Sequence[Row]) -> Markup:
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.legend()
 
-    return _svg("learning", "The baseline's accuracy and macro F1 by number of training rows", draw)
+    return drawn("learning", "The baseline's accuracy and macro F1 by number of training rows", draw)
 
 
 def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> Markup:
@@ -127,7 +127,7 @@ def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> Markup:
         axes.set(xlim=(0, len(labels)), ylim=(len(labels), 0), aspect="equal", xlabel="answered by the model", ylabel="truth")
         _name_axes(axes, labels if named else None)
 
-    return _svg("confusion", "Confusion matrix: the true label by row, the model's answer by column", draw, width=4.6, height=4.6)
+    return drawn("confusion", "Confusion matrix: the true label by row, the model's answer by column", draw, width=4.6, height=4.6)
 
 
 def _name_axes(axes: Axes, labels: Sequence[str] | None) -> None:
@@ -141,7 +141,7 @@ def _name_axes(axes: Axes, labels: Sequence[str] | None) -> None:
     axes.set_yticks(places, short)
 
 
-def _svg(name: str, description: str, draw: Callable[[Axes], None], *, width: float = 4.6, height: float = 2.9) -> Markup:
+def drawn(name: str, description: str, draw: Callable[[Axes], None], *, width: float = 4.6, height: float = 2.9) -> Markup:
     """Draw on a figure of width x height inches and return it as inline SVG."""
     style: Any = {**STYLE, "svg.hashsalt": name}
     with mpl.rc_context(style):

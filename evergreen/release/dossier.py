@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from jinja2 import ChainableUndefined, Environment, PackageLoader, Undefined
+from jinja2 import ChainableUndefined, ChoiceLoader, Environment, PackageLoader, Undefined
 from markupsafe import Markup, escape
 
 from evergreen.release import charts, wording
@@ -60,13 +60,14 @@ def dossier(reports: Mapping[str, Report], *, params: Report, provenance: Report
         "group_axis": axis(group["accuracy"] for grouping in groupings for group in grouping["groups"]),
         "settings": _settings(params),
     }
-    page = _environment().get_template("dossier.html.j2")
+    page = environment().get_template("dossier.html.j2")
     return page.render(**reports, **views, params=params, provenance=provenance, plots=_plots(reports)) + "\n"
 
 
-def _environment() -> Environment:
-    """Return Jinja with autoescape, our filters, and a dash for whatever is absent."""
-    found = Environment(loader=PackageLoader("evergreen.release"), autoescape=True, undefined=Absent, trim_blocks=True, lstrip_blocks=True)
+def environment(*packages: str) -> Environment:
+    """Return Jinja with autoescape, our filters, a dash for whatever is absent, and the templates of these packages beside our own."""
+    loader = ChoiceLoader([PackageLoader(package) for package in (*packages, "evergreen.release")])
+    found = Environment(loader=loader, autoescape=True, undefined=Absent, trim_blocks=True, lstrip_blocks=True)
     found.filters["breakable"] = breakable
     found.filters.update({function.__name__: _on_absent(function) for function in FILTERS})
     found.globals.update(range_style=range_style, METRIC_NAMES=METRIC_NAMES)

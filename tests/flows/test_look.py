@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from evergreen.errors import MonitorError
-from evergreen.monitoring import alerts, history
+from evergreen.monitoring import alerts, history, request_log
 from flows import look as module
+from tests.log_factories import labelled
 from tests.watch_factories import DAY, START, Watched, quiet, shifted, watched
 
 
@@ -30,7 +31,7 @@ def raised(project: Watched) -> list[alerts.Alert]:
 def drifting(project: Watched) -> None:
     """Two windows of drift that late labels show to cost something."""
     for day in (0, 1):
-        table = shifted(80, seed=day)
+        table = shifted(120, seed=day)
         project.answer(table.assign(label="card"), days=(day, day + 1), labelled=1.0)
 
 
@@ -86,6 +87,28 @@ def test_before_the_first_answer_there_is_nothing_to_look_at(tmp_path: Path) -> 
     (project.home / "serve" / "live.json").unlink()
     found = project.look(1.0)
     assert (found.facts, found.decision, found.waiting) == (None, None, "nothing has been answered yet")
+
+
+def test_labels_that_come_between_two_windows_are_measured_at_once(project: Watched) -> None:
+    project.answer(quiet(100, seed=11).assign(label="card"), days=(0, 1))
+    assert project.look(1.0).decision.content["checks"][0]["outcome"] == "unknown"
+    with project.engine() as engine, engine.connect() as connection:
+        told = [
+            labelled(row.request_id, "nobody knew this one", time=START + DAY) for row in request_log.read(connection, request_log.Window())
+        ]
+    with project.engine() as engine:
+        request_log.insert(engine, told)
+    found = project.look(1.1)
+    assert found.facts is None and found.decision
+    assert "is beyond 0.03, for 1 window of the 2" in found.decision.because and found.decision.content["checks"][0]["value"] > 0.5
+
+
+def test_a_training_waits_until_there_are_labels_enough(project: Watched) -> None:
+    for day in (0, 1):
+        project.answer(shifted(60, seed=day).assign(label="card"), days=(day, day + 1), labelled=1.0)
+    decisions = [project.look(day).decision for day in (1.0, 2.0)]
+    assert decisions[1].action == "wait" and "120 new labelled rows of the 200" in decisions[1].because
+    assert raised(project) == []
 
 
 def test_quiet_traffic_is_left_alone_and_the_decision_is_on_record(project: Watched) -> None:

@@ -1,0 +1,79 @@
+"""A window of the request log, judged: its rows read, seen through the live model, compared with the reference, told as facts.
+
+Knows the request log and the history, and nothing of which window is next, of decisions, or of where anything is shown.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Engine
+
+from evergreen.config import Monitor
+from evergreen.drift.reference import Reference
+from evergreen.drift.rows import Seen, distinct, look
+from evergreen.model.inference import Classifier
+from evergreen.monitoring import history, window
+from evergreen.monitoring.facts import facts, names
+from evergreen.monitoring.labelling import batch
+from evergreen.monitoring.quality import NEWEST, quality
+from evergreen.monitoring.request_log import Window
+from evergreen.monitoring.window import Span, Subject, Traffic
+
+MOST_CONFIDENCES = 20_000  # answers that labelled ones are weighed against, the newest
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The facts of a window, and what they were found in: its distinct texts `table`, as they were `seen`."""
+
+    facts: dict[str, Any]
+    table: pd.DataFrame
+    seen: Seen
+
+
+def judge_window(engine: Engine, subject: Subject, span: Span, *, reference: Reference, model: Classifier, settings: Monitor) -> Judgement:
+    """Judge a window, together with the windows just before it for drift that comes slowly."""
+    traffic, table, seen = _rows(engine, subject, (span.since, span.until), settings.max_rows, reference, model, settings)
+    before = history.read(engine, model_version=subject.model_version, reference=subject.reference, last=settings.pooled - 1)
+    most = max(1, settings.max_rows // settings.pooled)  # of each, as the detectors look at no more of them together
+    earlier = [_rows(engine, subject, (one["since"], one["until"]), most, reference, model, settings)[2] for one in before]
+    measured = measure(engine, subject.model_version, span.until, reference)
+    found = facts(subject, span, traffic, table=table, seen=seen, earlier=earlier, reference=reference, quality=measured, settings=settings)
+    return Judgement(found, table, seen)
+
+
+def measure(engine: Engine, model_version: str, until: float, reference: Reference) -> dict[str, Any] | None:
+    """Return the quality of a version by the labels told so far, over its newest labelled answers before `until`; None of too few."""
+    whole = Window(None, until, model_version)
+    told = {"labels": reference.labels, "columns": reference.categories}
+    labelled = window.newest_labelled(engine, whole, most=NEWEST, **told)
+    if labelled.empty:
+        return None
+    since = replace(whole, since=float(labelled["timestamp"].iloc[0].timestamp()))
+    of_all = window.confidences(engine, since, most=MOST_CONFIDENCES)
+    at_snapshot = names(reference.rows, reference).assign(label=reference.truth)
+    return quality(labelled, at_snapshot, confidence_of_all=of_all)
+
+
+def worth_labelling(judgement: Judgement, reference: Reference, *, most: int) -> pd.DataFrame:
+    """Return the rows of a judged window that are worth a label, the most telling first."""
+    seen = judgement.seen
+    return batch(
+        judgement.table, probabilities=seen.probabilities, embeddings=seen.embeddings, reference=reference.rows.embeddings, most=most
+    )
+
+
+def _rows(
+    engine: Engine,
+    subject: Subject,
+    times: tuple[float, float],
+    most: int,
+    reference: Reference,
+    model: Classifier,
+    settings: Monitor,
+) -> tuple[Traffic, pd.DataFrame, Seen]:
+    asked = Window(*times, subject.model_version)
+    traffic = window.read(engine, asked, labels=reference.labels, columns=reference.categories, most=most, seed=settings.seed)
+    table = distinct(traffic.table)
+    return traffic, table, look(table, model, reference.train, reference.categories)
