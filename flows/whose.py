@@ -50,12 +50,16 @@ def reference_of(version: str, root: Path, home: Path) -> "Reference":
     from evergreen.drift.reference import Reference
 
     kept = home / REFERENCES / version
-    if not kept.is_dir():
+    if kept.is_dir():
         try:
-            _keep(_found(version, root), kept)
-        except MonitorError:
-            if not _fetched(version, root, kept):
-                raise
+            return Reference.load(kept)
+        except EvidenceError:  # of another time, or damaged: the copy is not what counts
+            shutil.rmtree(kept)
+    try:
+        _keep(_found(version, root), kept)
+    except MonitorError:
+        if not _fetched(version, root, kept):
+            raise
     return Reference.load(kept)
 
 
