@@ -50,7 +50,9 @@ def run(given: argparse.Namespace) -> None:
     except TransportError as fault:
         raise PipelineError(f"Prefect does not answer on {api} ({fault})") from None
     except HTTPStatusError as fault:
-        raise PipelineError(f"Prefect refuses on {api}: {_words(fault.response.text)}") from None
+        status = fault.response.status_code
+        hint = "; name and password belong in PREFECT_API_AUTH_STRING" if status == 401 else ""
+        raise PipelineError(f"Prefect refuses on {api} ({status}): {_words(fault.response.text)}{hint}") from None
     print("\n".join(names))
 
 

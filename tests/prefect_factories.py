@@ -22,6 +22,7 @@ FILES = ("prefect.yaml", "params.yaml", "dvc.yaml", "constraints.txt", "pyprojec
 STAND_IN = '''"""Stands in for a flow that takes minutes."""
 
 import os
+import time
 from pathlib import Path
 
 from prefect import flow
@@ -31,7 +32,11 @@ from flows import HOME
 
 @flow(name="{name}")
 def {name}(root: Path) -> str:
-    (HOME / "ran-{name}").write_text(f"{{os.getcwd()}}\\n{{root}}\\n{{__file__}}")
+    word = HOME / "ran-{name}"
+    word.with_suffix(".partial").write_text(f"{{os.getcwd()}}\\n{{root}}\\n{{__file__}}")
+    word.with_suffix(".partial").rename(word)
+    if (HOME / "linger").exists():
+        time.sleep(600)
     return "done"
 '''
 
