@@ -28,7 +28,7 @@ def workspace(root: Path, commit: str, *, purpose: str = "run", keep: bool = Fal
     """Give the project's folder in a fresh worktree at `commit`; it is removed at the end, also after an error unless `keep` is set.
 
     `root` is the project's folder in a person's checkout, at the top of its repository or below. `cache` is another DVC cache than the
-    project's. Raises PipelineError where the repository or the commit cannot be used.
+    project's, a relative one lies in the worktree. Raises PipelineError where the repository or the commit cannot be used.
     """
     top = Path(_git(root, "rev-parse", "--show-toplevel"))
     inside = root.resolve().relative_to(top.resolve())
@@ -88,7 +88,9 @@ def _configure(root: Path, project: Path, cache: Path | None) -> None:
     if own.is_file():
         shutil.copy2(own, project / ".dvc" / "config.local")
     with settings_of(project).edit("local") as local:
-        local["cache"]["dir"] = str(cache or cache_of(root))
+        local["cache"]["dir"] = str(project / (cache or cache_of(root)))
+        for name, remote in settings_of(root)["remote"].items():  # a folder is written as seen from the settings' own place
+            local["remote"].setdefault(name, {})["url"] = str(remote["url"])
     settings = settings_of(project)
     if settings["core"].get("remote"):
         return

@@ -68,6 +68,7 @@ def test_a_persons_own_remote_and_credentials_are_used(project: Path) -> None:
     (project / ".dvc" / "config.local").write_text("[core]\n    remote = mine\n['remote \"mine\"']\n    url = ../../elsewhere\n")
     with workspace(project, "main") as folder, Repo(str(folder)) as repo:
         assert repo.config["core"]["remote"] == "mine"
+        assert Path(repo.config["remote"]["mine"]["url"]).resolve() == project.parent / "elsewhere"
         assert not (module.HOME / "remote").exists()
 
 
