@@ -3,14 +3,10 @@
 Knows nothing of Prefect and nothing of what a stage does; dvc.yaml stays the only home of names and paths.
 """
 
-import json
 import os
 import re
 import shlex
-import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +15,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from networkx import lexicographical_topological_sort
 
+from evergreen.disk import full_words, says_full
 from evergreen.errors import PipelineError
 from evergreen.processes import stream
 from flows import WORKTREES
@@ -35,10 +32,11 @@ CHATTER = re.compile(
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What dvc.yaml says: stages in the order they run in, and their outputs by name."""
+    """What dvc.yaml says: stages in the order they run in, their outputs by name, and the record that each keeps of its run."""
 
     order: list[str]
     outputs: dict[str, dict[str, Path]] = field(default_factory=dict)
+    records: dict[str, Path] = field(default_factory=dict)
 
     def output(self, stage: str, name: str) -> Path:
         """Return the path of a stage's output by the name dvc.yaml gives it."""
@@ -59,11 +57,12 @@ def read_pipeline(root: Path) -> Pipeline:
             ordered = lexicographical_topological_sort(graph.reverse(), key=lambda stage: places.get(names[stage], len(places)))
             order = [names[stage] for stage in ordered]
             outputs = {names[stage]: _outputs(stage.cmd) for stage in graph if stage.cmd}
+            records = {names[stage]: path for stage in graph if stage.cmd and (path := _record(stage.cmd))}
     except DvcException as fault:
         raise PipelineError(f"DVC cannot read the pipeline in {root}: {fault}") from None
     except TypeError as fault:  # DVC knows no dates, and says so like this
         raise PipelineError(f"DVC cannot read the pipeline in {root}: {fault}; a date must stand in quotes") from None
-    return Pipeline(order, outputs)
+    return Pipeline(order, outputs, records)
 
 
 def _declared(root: Path) -> list[str]:
@@ -78,6 +77,11 @@ def _outputs(command: str) -> dict[str, Path]:
     given = words[words.index("--out") + 1 :]
     end = next((place for place, word in enumerate(given) if word.startswith("--")), len(given))
     return {name: Path(path) for name, _, path in (word.partition("=") for word in given[:end])}
+
+
+def _record(command: str) -> Path | None:
+    words = shlex.split(command)
+    return Path(words[words.index("--record") + 1]) if "--record" in words[:-1] else None
 
 
 def written(root: Path) -> list[Path]:
@@ -175,54 +179,10 @@ def _own_words(stage: str, lines: list[str], status: int) -> str:
         return "\n".join(own[begin:])
     if busy := _busy(dvcs):
         return busy
+    if says_full(dvcs):
+        return f"{stage} stopped: {full_words(dvcs)}"
     if re.search(r"exited with (-9|137)\b", dvcs):
         return f"{stage} was killed while it worked; where nobody did that, the machine may have run out of memory"
     if any(line.startswith("Traceback (most recent call last)") for line in own):
         return f"{stage} broke: {own[-1]} (its traceback is above)"
     return dvcs or f"{stage} ended with status {status} and said nothing"
-
-
-def heal(root: Path, *, say: Say) -> None:
-    """Mend what a power cut can leave behind and DVC stumbles over: an emptied lock table, an emptied dvc.lock."""
-    table, lock = root / ".dvc" / "tmp" / "rwlock", root / "dvc.lock"
-    if table.is_file() and not _is_json(table) and not _soon(lambda: not table.is_file() or _is_json(table)):
-        table.unlink(missing_ok=True)
-        say(f"removed {table}: a cut-short write had emptied it")
-    if lock.is_file() and _is_empty(lock.read_bytes()):
-        committed = _committed(lock)
-        if _is_empty(committed):
-            lock.unlink()
-            say(f"removed {lock}: a cut-short write had emptied it; unchanged stages are restored from DVC's run cache")
-        else:
-            lock.write_bytes(committed)
-            say(f"took {lock} from the last commit: a cut-short write had emptied it; later stages are restored from DVC's run cache")
-
-
-def _soon(happens: Callable[[], bool]) -> bool:
-    """Say whether something comes true within a second: a run that is writing a file is soon done with it."""
-    for _ in range(20):
-        if happens():
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def _is_empty(content: bytes) -> bool:
-    """Say whether nothing was written: a file that a power cut emptied holds no bytes, or zeros."""
-    return not content.strip(b"\0 \n")
-
-
-def _committed(path: Path) -> bytes:
-    """Return a file as the last commit has it; nothing where there is no git, no commit or no such file in it."""
-    try:
-        return subprocess.run(["git", "show", f"HEAD:./{path.name}"], cwd=path.parent, capture_output=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return b""
-
-
-def _is_json(path: Path) -> bool:
-    try:
-        json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return False
-    return True

@@ -22,6 +22,7 @@ from types import SimpleNamespace
 import psutil
 
 from evergreen.config import Params, load_params
+from evergreen.disk import full_words, is_full
 from evergreen.errors import EvergreenError
 from evergreen.processes import die_with_parent
 from evergreen.reports import write_report
@@ -62,8 +63,10 @@ def main(runner: Runner, arguments: list[str] | None = None) -> None:
                     write_report(measured.content, staged["record"])
             if afterwards is not None:
                 afterwards()
-    except EvergreenError as error:
-        print(f"\n{runner.__name__} stopped: {error}", file=sys.stderr, flush=True)
+    except Exception as error:
+        if not isinstance(error, EvergreenError) and not is_full(error):
+            raise
+        print(f"\n{runner.__name__} stopped: {full_words(error) if is_full(error) else error}", file=sys.stderr, flush=True)
         sys.exit(1)
     except KeyboardInterrupt:
         print(f"\n{runner.__name__} was interrupted; its old output, if any, is untouched", file=sys.stderr, flush=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from evergreen.errors import PipelineError
-from flows.pipeline import changed, heal, read_pipeline, reproduce
-from tests.project_factories import DVC, dvc, git, until
+from flows.pipeline import changed, read_pipeline, reproduce
+from tests.project_factories import DVC, dvc, until
 
 # DVC itself uses what its library is about to drop.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning")
@@ -145,52 +145,6 @@ def test_a_stage_that_another_run_holds_is_refused_with_the_others_number(projec
     finally:
         os.killpg(first.pid, signal.SIGKILL)
         first.wait()
-
-
-@pytest.mark.parametrize("content", [b"", b"\0" * 64], ids=["empty", "zeros"])
-def test_an_emptied_lock_table_is_removed(project: Path, content: bytes) -> None:
-    table = project / ".dvc" / "tmp" / "rwlock"
-    table.parent.mkdir()
-    table.write_bytes(content)
-    said: list[str] = []
-    heal(project, say=said.append)
-    assert not table.exists()
-    assert len(said) == 1
-    assert through(project, "root")[0] == "ran"
-
-
-def test_a_sound_lock_table_and_a_sound_dvc_lock_stay(project: Path) -> None:
-    through(project, "root")
-    before = (project / "dvc.lock").read_bytes()
-    said: list[str] = []
-    heal(project, say=said.append)
-    assert said == []
-    assert (project / "dvc.lock").read_bytes() == before
-
-
-@pytest.mark.parametrize("content", [b"", b"\0" * 64], ids=["empty", "zeros"])
-def test_an_emptied_dvc_lock_comes_back_from_the_last_commit(project: Path, content: bytes) -> None:
-    through(project, "root")
-    before = (project / "dvc.lock").read_bytes()
-    git(project, "init", "--quiet")
-    git(project, "add", "dvc.lock")
-    git(project, "commit", "--quiet", "--message=A model")
-    (project / "dvc.lock").write_bytes(content)
-    said: list[str] = []
-    heal(project, say=said.append)
-    assert (project / "dvc.lock").read_bytes() == before
-    assert "from the last commit" in said[0]
-    assert not changed(project, "root")
-
-
-def test_an_emptied_dvc_lock_that_was_never_committed_is_removed_and_its_stages_are_restored(project: Path) -> None:
-    through(project, "root")
-    subprocess.run(["git", "init", "--quiet"], cwd=project, check=True)
-    (project / "dvc.lock").write_bytes(b"")
-    said: list[str] = []
-    heal(project, say=said.append)
-    assert "removed" in said[0]
-    assert through(project, "root")[0] == "restored"
 
 
 def test_a_file_that_dvc_tracks_is_a_step_of_the_pipeline_too(project: Path) -> None:

@@ -222,3 +222,26 @@ def alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_disk_that_is_full_midway_is_told_in_one_message_and_the_old_outputs_stay():
+    earlier_outputs()
+    before = present()
+    program = """
+import resource
+from stages._run import main
+
+def sample(params, inputs, outputs):
+    outputs.table.write_text("new")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    outputs.folder.mkdir()
+    (outputs.folder / "a").write_bytes(b"x" * 10_000)
+
+main(sample)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program, *ARGUMENTS], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "sample stopped: the disk is full, or a quota or limit on file sizes is reached" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert present() == before
