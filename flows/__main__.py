@@ -3,26 +3,42 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 from rich.text import Text
 
+from evergreen.disk import check_room, full_words, is_full
 from evergreen.errors import EvergreenError
-from flows import alerts, compare, deploy, keys, ledger, policy, promote, retrain_now, service, signing, status, traffic, up, watching
+from flows import (
+    alerts,
+    compare,
+    deploy,
+    keys,
+    ledger,
+    policy,
+    promote,
+    reproduce_page,
+    retrain_now,
+    service,
+    signing,
+    status,
+    traffic,
+    up,
+    watching,
+)
 
 PLAIN_WIDTH = 110
 OWN = {"evergreen", "flows"}
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command; on an EvergreenError print its message alone and exit with status 1."""
+    """Run a command; on an EvergreenError or a full disk print a message alone and exit with status 1."""
     try:
         given = _parser().parse_args(arguments)
         given.run(given)
     except EvergreenError as error:
-        console = Console(stderr=True)
-        console.print(Text(str(error), style="red"), soft_wrap=True)
-        sys.exit(1)
+        _stop(str(error))
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] in OWN:
             raise
@@ -33,6 +49,15 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if not is_full(error):
+            raise
+        _stop(full_words(error))
+
+
+def _stop(message: str) -> NoReturn:
+    Console(stderr=True).print(Text(message, style="red"), soft_wrap=True)
+    sys.exit(1)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     alerts.add_commands(commands)
     policy.add_commands(commands)
     retrain_now.add_commands(commands)
+    reproduce_page.add_commands(commands)
     traffic.add_commands(commands)
     return parser
 
@@ -87,10 +113,11 @@ def _init(given: argparse.Namespace) -> None:
 
 def _train(given: argparse.Namespace) -> None:
     from flows import pipeline
+    from flows.healing import heal
     from flows.summary import show_summary
 
     console, root = _console(), Path.cwd()
-    pipeline.heal(root, say=console.print)
+    heal(root, say=console.print)
     plan = pipeline.read_pipeline(root)
     if not given.force and not pipeline.changed(root):
         console.print(
@@ -112,6 +139,8 @@ def _run_flow(root: Path, console: Console, *, force: bool) -> None:
 
     # Before the import of Prefect, which makes its home when it is imported, but not the folder around it.
     HOME.mkdir(parents=True, exist_ok=True)
+    for folder in (root, HOME):
+        check_room(folder)
     from flows.terminal import stages_shown
     from flows.train import train
 

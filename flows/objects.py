@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import file_digest, md5
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 from dvc.exceptions import DvcException
@@ -75,25 +75,44 @@ class Objects:
         for path, place in found.items():
             replace(place, target / path)
 
+    def check(self, oid: str, name: str) -> None:
+        """Hash what the remote has of an output; raises ObjectError naming what is missing or has other bytes than its name says."""
+        with self._asking(oid, name) as (remote, where):
+            content = remote.fs.open(remote.oid_to_path(oid), "rb")
+            with content:
+                listed = content.read() if oid.endswith(FOLDER) else b""
+                found = md5(listed, usedforsecurity=False).hexdigest() if listed else digest(content)
+            if found != oid.removesuffix(FOLDER):
+                raise ObjectError(f"{name} is not what was recorded: {where} has other bytes under {oid} than that name says")
+        for item in json.loads(listed or "[]"):
+            self.check(item["md5"], f"{name}/{item['relpath']}")
+
     def _take(self, oid: str, name: str, place: Path) -> None:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
+        try:
+            with self._asking(oid, name) as (remote, where):
+                remote.fs.get_file(remote.oid_to_path(oid), str(partial))
+                if not matches(partial, oid):
+                    raise ObjectError(f"{name} is not what was recorded: {where} has other bytes under {oid} than that name says")
+            partial.chmod(0o444)
+            partial.replace(place)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @contextmanager
+    def _asking(self, oid: str, name: str) -> Iterator[tuple[Any, str]]:
+        """Give the remote and what to call it; what goes wrong inside is told as an ObjectError."""
         remote = self._remote()
         if remote is None:
             raise ObjectError(f"{name} is lost: DVC's cache has no sound copy of it ({oid}), and there is no remote to take it from")
         where = f"the remote {self.repo.config['core']['remote']} ({remote.path})"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
         try:
-            remote.fs.get_file(remote.oid_to_path(oid), str(partial))
-            if not matches(partial, oid):
-                raise ObjectError(f"{name} is not what was recorded: {where} has other bytes under {oid} than that name says")
-            partial.chmod(0o444)
-            partial.replace(place)
+            yield remote, where
         except FileNotFoundError:
             raise ObjectError(f"{name} is missing: {where} has no object {oid}") from None
         except (OSError, DvcException) as fault:
             raise ObjectError(f"{name} cannot be taken from {where}: {fault}") from None
-        finally:
-            partial.unlink(missing_ok=True)
 
     def _remote(self) -> Any | None:
         if not self.repo.config["core"].get("remote"):
@@ -150,7 +169,12 @@ def matches(path: Path, oid: str) -> bool:
 def md5_of(path: Path) -> str:
     """Return the md5 of a file: DVC's name for its bytes, no safeguard against somebody who can forge one."""
     with path.open("rb") as file:
-        return file_digest(file, lambda: md5(usedforsecurity=False)).hexdigest()
+        return digest(file)
+
+
+def digest(file: BinaryIO) -> str:
+    """Return the md5 of what is left to read of a file."""
+    return file_digest(file, lambda: md5(usedforsecurity=False)).hexdigest()  # type: ignore[arg-type]
 
 
 def replace(source: Path, target: Path) -> None:

@@ -27,6 +27,7 @@ LEDGER = "ledger.jsonl"
 Event = Literal["candidate", "verdict", "promotion", "rollback", "override", "found"]
 EVENTS = get_args(Event)
 GOES_LIVE = ("promotion", "rollback", "found")  # `found`: live was changed by hand, and noticed later
+NOT_SIGNED, NOT_TRUSTED = "it is not signed", "it was not signed by a key that is trusted here"
 FIRST = "0" * 64
 TRIES = 200
 LONGEST_WAIT = 0.2  # seconds between two tries
@@ -206,13 +207,13 @@ def _faults(entry: Entry, line: bytes, number: int, before: str, moment: str, tr
         faults.append("it is not written as an entry is")
     signature = {"key_id": content["key_id"], "signature": content.pop("signature")}
     if signature["signature"] is None:
-        return [*faults, "it is not signed"]
+        return [*faults, NOT_SIGNED]
     try:
         what = Path(f"line {number}")
         check_signature(_written(content).encode(), json.dumps(signature).encode(), trusted, what=what)
     except ReleaseError as fault:
-        reason = "was not signed by a key that is trusted here" if "not trusted" in str(fault) else "was changed after it was signed"
-        faults.append(f"it {reason} (key {entry.key_id})")
+        reason = NOT_TRUSTED if "not trusted" in str(fault) else "it was changed after it was signed"
+        faults.append(f"{reason} (key {entry.key_id})")
     return faults
 
 

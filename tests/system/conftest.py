@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+import tests.flows.conftest  # noqa: F401  Prefect's home, before anything imports Prefect
 from tests.project_factories import DVC, command, copied, git, small_project
 from tests.system.network import NO_NETWORK, guarded
 
