@@ -6,8 +6,6 @@ Every part may be missing (no service, no Prefect, no request log, no git): then
 import argparse
 import json
 import sys
-import urllib.error
-import urllib.request
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +20,7 @@ from evergreen.errors import LogError, ReleaseError
 from evergreen.release.control import ask
 from evergreen.release.control import running as answers
 from evergreen.release.live import Place
-from flows import HOME, connection
+from flows import HOME, connection, prefect_api
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +86,10 @@ def _status(given: argparse.Namespace) -> None:
 def gather(root: Path, api: str | None) -> Status:
     """Look at every part, and return what is known."""
     status = Status(prefect=api.removesuffix("/api") if api else None)
-    _live(status)
+    try:
+        _live(status)
+    except ReleaseError as fault:
+        status.notes.append(str(fault))
     _watched(status, root)
     if api:
         try:
@@ -136,25 +137,19 @@ def _watched(status: Status, root: Path) -> None:
 
 
 def _prefect(status: Status, api: str) -> None:
-    names = {item["id"]: item["name"] for item in _ask(api, "deployments/filter", {}) if "evergreen" in item["tags"]}
+    names = {item["id"]: item["name"] for item in prefect_api.ask(api, "deployments/filter", {}) if "evergreen" in item["tags"]}
     known = {"deployments": {"id": {"any_": list(names)}}}
     if not names:
         return
     begun = {**known, "flow_runs": {"start_time": {"is_null_": False}}, "sort": "START_TIME_DESC", "limit": 6}
     due = {**known, "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "sort": "NEXT_SCHEDULED_START_TIME_ASC", "limit": 40}
-    for item in _ask(api, "flow_runs/filter", begun):
+    for item in prefect_api.ask(api, "flow_runs/filter", begun):
         words = (item["state"] or {}).get("message") or ""
         status.runs.append(Run(names[item["deployment_id"]], item["name"], item["state_name"], item["start_time"], words.strip()[:200]))
-    for item in _ask(api, "flow_runs/filter", due):
+    for item in prefect_api.ask(api, "flow_runs/filter", due):
         if names[item["deployment_id"]] not in {run.deployment for run in status.upcoming}:
             when = item["next_scheduled_start_time"] or item["expected_start_time"]
             status.upcoming.append(Run(names[item["deployment_id"]], item["name"], item["state_name"], when))
-
-
-def _ask(api: str, path: str, body: dict[str, Any]) -> Any:
-    request = urllib.request.Request(f"{api}/{path}", json.dumps(body).encode(), {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=5) as answer:
-        return json.load(answer)
 
 
 def shown(status: Status, components: "Sequence[Component]" = ()) -> RenderableType:

@@ -20,7 +20,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from evergreen.errors import PipelineError
+from evergreen.config import load_params
+from evergreen.errors import PipelineError, ReleaseError
 from evergreen.release.control import running as answers
 from evergreen.release.live import Place
 from flows import HOME, connection
@@ -48,6 +49,7 @@ def run(given: argparse.Namespace) -> None:
     root = Path.cwd()
     if not (root / "dvc.yaml").is_file():
         raise PipelineError(f"there is no dvc.yaml in {root}; run this in the project's own folder")
+    load_params(root / "params.yaml")  # its faults are told before anything starts
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     ending = Ending()
     with _alone(), ExitStack() as stack:
@@ -101,6 +103,7 @@ class Machine:
         self.alerts = component("alerts", sys.executable, "-m", "flows.alerting", "--root", str(root))
         self.service = component("service", sys.executable, "-m", "serving", *told, seconds=40)
         self.environment = environment
+        self.told = ""  # of what hinders the service, so that it is told once
 
     @property
     def components(self) -> list[Component]:
@@ -152,7 +155,14 @@ class Machine:
 
     def _start_service(self) -> None:
         """Start the service once there is something to serve; where somebody else runs it, leave it to them."""
-        if self.place.read() is not None and not answers(self.place):
+        try:
+            live = self.place.read()
+        except ReleaseError as fault:  # the rest goes on without it
+            if str(fault) != self.told:
+                self.told = str(fault)
+                self._say(self.told)
+            return
+        if live is not None and not answers(self.place):
             self._say("the service starts with what was live last")
             self.service.start()
 
