@@ -26,7 +26,7 @@ from flows import HOME, trials
 from flows.ledger import opened
 from flows.remote import fetch, output
 from flows.request_log import log_url
-from flows.settle import STATE, Say, alone, intents, settled, swapped, used, version_of_model
+from flows.settle import STATE, Say, alone, announce, intents, settled, swapped, used, version_of_model
 from flows.signing import KEY, SIGNING
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _after_trial(root: Path, trial: Live, settings: "Release", intent: Intent, v
                 "verdict", who=BY_ITSELF, why=why, version=version.name, model_version=version.model_version, commit=version.commit,
                 facts={"verdict": "HOLD", "trial": told},
             )  # fmt: skip
-            say(why)
+            announce(ledger, f"{version.name} was not released", why, say)
             return Released(version, False, why, entry, told)
         settled(ledger, say)
         assert trial.trial is not None
@@ -203,12 +203,12 @@ def _permit(ledger: Ledger, commit: str, told: _Told, override: Override | None)
     if told.verdict == "PROMOTE":
         return
     if override is not None:
-        if override.until <= time.time():
+        if override.until <= _now():
             raise ReleaseError(f"an override ends in the future; {_when(override.until)} is past")
         return
     known = overrides(ledger.read(), commit)
     until = float(known.facts["until"]) if known else 0.0
-    if until > time.time():
+    if until > _now():
         return
     ended = f"; the override by {known.who} ended {_when(until)}" if known else ""
     raise ReleaseError(
@@ -277,6 +277,10 @@ def _admitted(place: Place, bento: Path) -> Live:
     if before is None:
         return first(admitted)
     return before if before.champion == admitted else before.promoted(admitted)
+
+
+def _now() -> float:
+    return time.time()
 
 
 def _when(seconds: float) -> str:

@@ -6,12 +6,12 @@ what has happened, and never does what has not. Knows nothing of Bentos or gates
 
 import fcntl
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from evergreen.errors import RegistryError
+from evergreen.errors import ConfigError, RegistryError
 from evergreen.monitoring.records import new_id
 from evergreen.release.control import SECONDS, ask, running
 from evergreen.release.intent import Intent, IntentFile
@@ -74,9 +74,20 @@ def settled(ledger: Ledger, say: Say, *, who: str = UNKNOWN, why: str = NOTICED)
         found = Intent(new_id(), "found", champion, *named, who=who, why=why)
         entries.append(_tell(ledger, found, {"since": since, "bento": live.champion.digest, "replaced": told.version if told else None}))
         say(f"{champion} is live, and the ledger did not know: told as found")
+    for entry in entries:
+        announce(ledger, f"{entry.version or entry.model_version} is live", f"{entry.event} by {entry.who}: {entry.why}", say)
     if intent is None or intent.model_version == champion or intents().age() > SECONDS:
         intents().clear()  # a younger one may still come true: the service finishes what it was asked by a process that is gone
     return entries
+
+
+def announce(ledger: Ledger, title: str, body: str, say: Say) -> None:
+    """Tell people of a release, where params.yaml says so."""
+    from evergreen.config import load_params
+    from flows.notify import notify
+
+    with suppress(ConfigError):  # told by every command that needs the file
+        notify(load_params(ledger.registry.git.root / "params.yaml").notify, "release", title, body, say=say)
 
 
 def _tell(ledger: Ledger, intent: Intent, facts: Mapping[str, Any]) -> Entry:

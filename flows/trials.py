@@ -55,6 +55,17 @@ def watched(state: Path) -> Iterator[None]:
         _note(state).unlink(missing_ok=True)
 
 
+def under_way(state: Path) -> bool:
+    """Say whether a living process watches a trial."""
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (state / "trial.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def _note(state: Path) -> Path:
     return state / "trial"
 

@@ -101,6 +101,7 @@ class Machine:
         )
         told = [f"--port={given.port}"] if given.port is not None else []
         self.alerts = component("alerts", sys.executable, "-m", "flows.alerting", "--root", str(root))
+        self.releases = component("releases", sys.executable, "-m", "flows.tending", "--root", str(root))
         self.service = component("service", sys.executable, "-m", "serving", *told, seconds=40)
         self.environment = environment
         self.told = ""  # of what hinders the service, so that it is told once
@@ -108,7 +109,7 @@ class Machine:
     @property
     def components(self) -> list[Component]:
         """All processes, those that need others last."""
-        return [*([self.server] if self.own_server else []), self.worker, self.alerts, self.service]
+        return [*([self.server] if self.own_server else []), self.worker, self.alerts, self.releases, self.service]
 
     def start(self, ending: Ending) -> bool:
         """Start all in order, the service first, because callers wait for nobody else; False where the end was asked for."""
@@ -122,6 +123,7 @@ class Machine:
         self._deploy()
         self.worker.start()
         self.alerts.start()
+        self.releases.start()
         return True
 
     def watch(self, ending: Ending) -> None:
@@ -149,7 +151,7 @@ class Machine:
     def stop(self) -> None:
         """End all, what depends on others first."""
         self._say("ending: runs are stopped, requests in work are answered first")
-        for item in (self.alerts, self.worker, self.service, self.server):
+        for item in (self.alerts, self.releases, self.worker, self.service, self.server):
             item.stop()
         self._say("nothing is left running")
 

@@ -11,23 +11,25 @@ import pytest
 from evergreen.errors import EvergreenError, RegistryError, ReleaseError
 from evergreen.release.ledger import Ledger
 from evergreen.release.live import Place
+from evergreen.release.registry import Registry
 from evergreen.release.signing import create_key, read_trusted, trust
 from flows import ledger as ledger_module
-from flows import promote, release, remote, service, settle, signing, whose, workspace
+from flows import promote, release, remote, service, settle, signing, tending, whose, workspace
 from flows.__main__ import main
 from flows.release import Override
 from tests.factories import LABELS
 from tests.flows.stored import repackaged, stored_project
 from tests.project_factories import copied, git
-from tests.registry_factories import checkout
+from tests.registry_factories import checkout, signed_ledger
 from tests.release_factories import bento_folder
 
+ROOT = Path(__file__).parents[2]
 VERDICTS = ("PROMOTE", "PROMOTE", "HOLD")
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose last three commits each hold another version's Bento; the gate held the last one."""
+    """A folder with a project whose last three commits each hold another version's Bento, on record with their verdicts, and its home."""
     folder = tmp_path_factory.mktemp("released")
     bentos = [
         bento_folder(folder / f"bento{number}", threshold=0.6 + number / 10, verdict=verdict) for number, verdict in enumerate(VERDICTS)
@@ -35,7 +37,11 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = stored_project(folder / "project", bentos[0])
     for bento in bentos[1:]:
         repackaged(root, bento)
-    return root
+    ledger = signed_ledger(Registry(root), folder / "home" / "signing")
+    for commit, verdict in zip(git(root, "rev-list", "--reverse", "HEAD").split(), VERDICTS, strict=True):
+        ledger.append("candidate", who="retrain", why="drift", commit=commit, lands=commit)
+        ledger.append("verdict", who="gate", why="judged", commit=commit, facts={"verdict": verdict})
+    return folder
 
 
 @pytest.fixture
@@ -43,7 +49,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     found = tmp_path / "home"
     for module in (release, remote, settle, service, workspace):
         monkeypatch.setattr(module, "HOME", found)
-    for module in (settle, release):
+    for module in (settle, release, tending):
         monkeypatch.setattr(module, "STATE", found / "release")
     for module in (signing, ledger_module, release):
         monkeypatch.setattr(module, "SIGNING", found / "signing")
@@ -54,20 +60,16 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def project(template: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    root = copied(template, tmp_path / "project")
+    copied(template / "home", home)
+    root = copied(template / "project", tmp_path / "project")
     monkeypatch.chdir(root)
     return root
 
 
 @pytest.fixture
 def commits(project: Path) -> list[str]:
-    """Each version's commit, the oldest first; candidates with their verdicts are on record."""
-    found = git(project, "rev-list", "--reverse", "HEAD").split()
-    ledger = ledger_module.opened(project)
-    for commit, verdict in zip(found, VERDICTS, strict=True):
-        ledger.append("candidate", who="retrain", why="drift", commit=commit, lands=commit)
-        ledger.append("verdict", who="gate", why="judged", commit=commit, facts={"verdict": verdict})
-    return found
+    """Each version's commit, the oldest first."""
+    return git(project, "rev-list", "--reverse", "HEAD").split()
 
 
 def quiet(words: str) -> None:
@@ -79,7 +81,7 @@ def released(root: Path, commit: str, **told: object) -> release.Released:
 
 
 def lines(root: Path) -> list[tuple[str, str | None, str]]:
-    """Return the ledger's lines but those of the fixture."""
+    """Return the ledger's lines but those of the template."""
     return [(entry.event, entry.version, entry.who) for entry in ledger_module.opened(root).read()[2 * len(VERDICTS) :]]
 
 
@@ -153,13 +155,13 @@ def test_what_the_gate_has_not_promoted_needs_a_name_a_reason_and_an_end(
     assert lines(project)[-1] == ("rollback", "v1.0.0", "Bob")
 
 
-def test_an_override_that_has_ended_opens_no_door(project: Path, commits: list[str]) -> None:
+def test_an_override_that_has_ended_opens_no_door(project: Path, commits: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ReleaseError, match="ends in the future"):
         released(project, commits[2], override=Override("Ada", "needed", time.time() - 1))
-    until = time.time() + 0.5
+    until = time.time() + 3600
     released(project, commits[2], override=Override("Ada", "needed", until))
     released(project, commits[0])
-    time.sleep(max(0.0, until - time.time()))
+    monkeypatch.setattr(release, "_now", lambda: until + 1)
     with pytest.raises(ReleaseError, match="the override by Ada ended"):
         released(project, commits[2], event="rollback")
 
