@@ -119,6 +119,20 @@ def show_window(facts: dict[str, Any], console: Console) -> None:
     verdict = ("DRIFT", "bold red") if drift["alarm"] else ("no drift", "green")
     console.print(Text.assemble(("Drift  ", "bold"), verdict, f"  p = {drift['p_value']:.2g}, alarm below {drift['level']:.2g}"))
     console.print(Padding(_tests(drift["tests"]), (0, 0, 0, 2)))
+    explained = facts["explanation"] or {}
+    changes = [(one["word"], "word", one) for one in explained.get("words", [])]
+    changes += [(f"{one['by']} {one['name']}", "slice", one) for one in explained.get("slices", [])]
+    if changes:
+        console.print()
+        console.print(Text("What has changed", style="bold"))
+        console.print(Padding(_changes(changes), (0, 0, 0, 2)))
+
+
+def _changes(changes: list[tuple[str, str, dict[str, Any]]]) -> Table:
+    table = _table(("", "left"), ("", "left"), ("now", "right"), ("at the snapshot", "right"), ("", "left"))
+    for name, kind, one in changes:
+        table.add_row(Text(name), Text(kind, style="dim"), f"{one['now']:.1%}", f"{one['before']:.1%}", "new" if one.get("new") else "")
+    return table
 
 
 def _figures(facts: dict[str, Any]) -> Table:

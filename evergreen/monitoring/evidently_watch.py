@@ -5,6 +5,7 @@ that we name. Importing Evidently takes seconds, so this comes last of a look. O
 """
 
 import json
+import math
 import os
 import warnings
 from collections.abc import Mapping
@@ -30,9 +31,10 @@ READING = (
     "column, below it, raise no alarm by themselves."
 )
 NUMBER_METHOD, CATEGORY_METHOD = "wasserstein", "jensenshannon"
+LEAST_P = 1e-6  # below it a p-value is drawn as this
 COLUMN_LEVEL = 0.1  # of Evidently's distances, its own default
 PANELS = (  # what the dashboard shows: title, size, and figures with their names
-    ("Drift: p-value of the window (an alarm at or below the level)", {"drift p-value": "p-value", "drift level": "level"}),
+    ("Drift: -log10 of the window's p-value", {"drift": "window", "drift that alarms": "an alarm from here on"}),
     (
         "Accuracy",
         {"accuracy, measured": "measured by late labels", "accuracy, estimated": "estimated", "accuracy, snapshot": "at the snapshot"},
@@ -129,8 +131,8 @@ def figures_of(facts: Facts) -> dict[str, float]:
     """Return the figures that the dashboard shows over time; those that the window lacks are left out."""
     drift, unknown = facts["drift"], facts["descriptors"]["unknown_word_share"]["now"]
     found = {
-        "drift p-value": drift["p_value"],
-        "drift level": drift["level"],
+        "drift": None if drift["p_value"] is None else -math.log10(max(LEAST_P, drift["p_value"])),
+        "drift that alarms": -math.log10(drift["level"]),
         "accuracy, measured": _value(facts["quality"]),
         "accuracy, estimated": _value(facts["estimate"]),
         "accuracy, snapshot": facts["accuracy_at_snapshot"],

@@ -18,8 +18,11 @@ DAY = 86_400
 DASHED: Any = (0, (3, 3))
 
 
-def drift(windows: Sequence[Facts]) -> Markup:
-    """Return each window's p-value over time, rarer higher up; windows that alarm stand out, the dashed line is where alarms begin."""
+def drift(windows: Sequence[Facts], retrainings: Sequence[float] = ()) -> Markup:
+    """Return each window's p-value over time, rarer higher up; windows that alarm stand out, the dashed line is where alarms begin.
+
+    `retrainings` are the times of decisions to retrain, marked at the foot.
+    """
 
     def draw(axes: Axes) -> None:
         points = [
@@ -35,6 +38,7 @@ def drift(windows: Sequence[Facts]) -> Markup:
         axes.axhline(level, color=BAD, linewidth=1, linestyle=DASHED)
         axes.set_yscale("log")
         axes.set(ylabel="p-value, rarer above", ylim=(1.6, min([level, *(value for _, value, _ in points)]) / 3))
+        axes.scatter([time / DAY for time in retrainings], [1.0] * len(retrainings), s=42, marker="^", color=INK, linewidths=0, zorder=3)
         axes.yaxis.set_major_locator(LogLocator(numticks=7))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.6f}".rstrip("0").rstrip("."))
@@ -58,8 +62,7 @@ def accuracy(windows: Sequence[Facts]) -> Markup:
         _before(axes, windows, [one["accuracy_at_snapshot"] for one in windows])
         axes.set(ylabel="accuracy")
         _times(axes, windows)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend()
+        _legend(axes)
 
     return drawn("accuracy-over-time", "Accuracy by window, measured by late labels and estimated without them", draw)
 
@@ -71,7 +74,7 @@ def unknown_words(windows: Sequence[Facts]) -> Markup:
         told = [one["descriptors"]["unknown_word_share"] for one in windows]
         axes.plot([_day(one) for one in windows], [one["now"] for one in told], color=ACCENT, marker="o", markersize=3.5)
         _before(axes, windows, [one["before"] for one in told])
-        axes.set(ylabel="words unknown to training", ylim=(0, None))
+        axes.set(ylabel="words unknown to training", ylim=(0, axes.get_ylim()[1]))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         _times(axes, windows)
 
@@ -85,10 +88,10 @@ def answers(windows: Sequence[Facts]) -> Markup:
         days = [_day(one) for one in windows]
         for name, colour, title in (("rows", ACCENT, "answers"), ("labelled", SECOND, "labelled by then")):
             axes.plot(days, [one[name] for one in windows], color=colour, marker="o", markersize=3.5, label=title)
-        axes.set(ylabel="texts", ylim=(0, None))
+        axes.set(ylabel="texts", ylim=(0, axes.get_ylim()[1]))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         _times(axes, windows)
-        axes.legend()
+        _legend(axes)
 
     return drawn("answers-over-time", "Answers and labelled answers by window", draw)
 
@@ -98,6 +101,12 @@ def _before(axes: Axes, windows: Sequence[Facts], values: Sequence[float | None]
     for window, value in zip(windows, values, strict=True):
         if value is not None:
             axes.plot([window["since"] / DAY, _day(window)], [value, value], color=MUTED, linewidth=1, linestyle=DASHED)
+
+
+def _legend(axes: Axes) -> None:
+    """Name the lines above the plot, where they hide nothing."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
 
 
 def _times(axes: Axes, windows: Sequence[Facts]) -> None:

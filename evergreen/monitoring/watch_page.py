@@ -49,7 +49,7 @@ def watch_page(
         "rows": [{"id": row, "text": texts[row]} for row in ((last or {}).get("explanation") or {}).get("rows", []) if row in texts],
         "parts": _parts(last),
         "axis": axis(part["accuracy"] for kind in _parts(last).values() for part in kind),
-        "plots": _plots(windows),
+        "plots": _plots(windows, [one.time for one in decisions if one.action == "retrain"]),
         "tones": TONES,
         "now": now,
     }
@@ -97,11 +97,11 @@ def _parts(last: Facts | None) -> dict[str, list[dict[str, Any]]]:
     return kinds
 
 
-def _plots(windows: Sequence[Facts]) -> dict[str, Any]:
+def _plots(windows: Sequence[Facts], retrainings: Sequence[float]) -> dict[str, Any]:
     if not windows:
         return {}
     return {
-        "drift": watch_charts.drift(windows),
+        "drift": watch_charts.drift(windows, [time for time in retrainings if time >= windows[0]["since"]]),
         "accuracy": watch_charts.accuracy(windows),
         "words": watch_charts.unknown_words(windows),
         "answers": watch_charts.answers(windows),
