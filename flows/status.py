@@ -20,6 +20,7 @@ from evergreen.errors import LogError, ReleaseError
 from evergreen.release.control import ask
 from evergreen.release.control import running as answers
 from evergreen.release.live import Place
+from evergreen.wording import counted
 from flows import HOME, connection, prefect_api
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Status:
         """One line: what is live, and what runs."""
         live = f"live: {self.version}" if self.version else "nothing is live yet: `evergreen retrain` makes the first version"
         busy = [f"{run.deployment} {run.state.lower()}" for run in self.runs if run.state in ("Running", "Pending")]
-        return " · ".join([live, *busy, *([f"{len(self.alerts)} open alerts"] if self.alerts else [])])
+        return " · ".join([live, *busy, *([counted(len(self.alerts), "open alert")] if self.alerts else [])])
 
 
 def add_commands(commands: Any) -> None:
@@ -189,6 +190,8 @@ def _lines(status: Status) -> "list[tuple[str, Text]]":
         )
     for place, run in enumerate(status.upcoming):
         lines.append(("" if place else "next", Text(f"{run.deployment:<8} {_when(run.time)}")))
+    if status.address:
+        lines.append(("service", Text(status.address)))
     lines.append(("Prefect", Text(status.prefect or "not running; `evergreen up` starts it", style="" if status.prefect else "dim")))
     return lines
 
