@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from evergreen.config import Monitor
 from evergreen.data.records import group_name
 from evergreen.drift.calibration import MIN_ROWS
-from evergreen.drift.features import Detector, features, untold
+from evergreen.drift.features import Detector, Recipe, untold
 from evergreen.drift.permutation import Comparison, judged
 from evergreen.drift.reference import Reference
 from evergreen.drift.rows import Seen, pool
 
-FIRST_LOOK = 0.25  # calibrated p-value above which a window is quiet without permutations
+FIRST_LOOK = 0.05  # calibrated p-value of the first look, above which a window is quiet without permutations
+WORTH_A_NOTE = 0.2  # p-value of a test, adjusted, above which it needs no words
 EARLIER_SHARE = 0.5  # of a window's level, spent on the newest windows taken together
 
 
@@ -72,26 +73,27 @@ def _looks(window: Seen, earlier: Sequence[Seen], settings: Monitor) -> list[_Lo
 
 
 def _look(reference: Reference, look: _Look, number: int, level: float, settings: Monitor) -> dict[str, Any]:
-    """Compare one set of rows with the reference."""
+    """Compare one set of rows with the reference: at first quickly, and by permutations where that finds anything of note."""
     rows = _at_most(look.rows, settings.max_rows, [settings.seed, number])
     silent = untold(rows)
-    before, now = _without(reference.rows, silent), _without(rows, silent)
-    found = features(pool([before, now]), min(len(before), len(now)), reference.labels, settings.seed)
-    compared = Comparison(found, len(now))
-    analytic = compared.scale.tail(compared.observed())
-    calibrated = reference.calibration.p_value(float(analytic.min()), len(now))
-    if calibrated is not None and calibrated > FIRST_LOOK:
-        adjusted = np.array([reference.calibration.p_value(float(value), len(now)) for value in analytic])
-        p_value, statistics, drawn = calibrated, compared.observed(), 0
-    else:
+    before, now = reference.rows.without(silent), rows.without(silent)
+    first = reference.first_look(len(now), tuple(silent), settings.seed)
+    statistics, analytic = first.at(now)
+    calibrated = [reference.calibration.p_value(float(value), len(now)) for value in analytic]
+    adjusted = np.array([value if value is not None else 0.0 for value in calibrated])
+    p_value, drawn, detectors = float(adjusted.min()), 0, first.detectors
+    if p_value <= FIRST_LOOK:
+        together = pool([before, now])
+        recipe = Recipe(together, min(len(before), len(now)), reference.labels, settings.seed)
         random = np.random.default_rng([settings.seed, number, len(now)])
+        compared = Comparison(recipe.matrix(together), recipe.detectors, len(now))
         result = judged(compared, level=level * look.share, least=settings.permutations, random=random)
         p_value, statistics, adjusted, drawn = result.p_value, result.statistics_D, result.adjusted_D, result.drawn
-    told = _told(found.detectors, statistics, adjusted, before, now, reference.labels)
+        detectors = recipe.detectors
+    told = _told(detectors, statistics, adjusted, before, now, reference.labels)
     tests = [{**test, "p_value": min(1.0, test["p_value"] / look.share)} for test in told]
-    tests = [{"scale": look.scale, **test, "alarm": test["p_value"] <= level} for test in tests] + [
-        _untested(look.scale, name) for name in silent
-    ]
+    tests = [{"scale": look.scale, **test, "alarm": test["p_value"] <= level} for test in tests]
+    tests += [_untested(look.scale, name) for name in silent]
     return {"p_value": p_value, "share": look.share, "permutations": drawn, "tests": tests}
 
 
@@ -112,7 +114,7 @@ def _told(
             "method": detectors[place].method,
             "statistic": float(statistics[place]) * (1.0 if "MMD" in detectors[place].method else factor),
             "p_value": float(adjusted[place]),
-            "note": _note(detectors[place], before, now, labels),
+            "note": _note(detectors[place], before, now, labels) if adjusted[place] <= WORTH_A_NOTE else None,
         }
         for place in best.values()
     ]
@@ -153,11 +155,6 @@ def _untested(scale: str, column: str) -> dict[str, Any]:
         "scale": scale, "name": group_name(column), "kind": kind, "method": "chi-squared", "statistic": None, "p_value": None,
         "note": "not tested: no caller told it", "alarm": False,
     }  # fmt: skip
-
-
-def _without(rows: Seen, columns: Sequence[str]) -> Seen:
-    kept = {name: values for name, values in rows.categories.items() if name not in columns}
-    return Seen(rows.descriptors, rows.probabilities, rows.embeddings, rows.sketches, kept)
 
 
 def _at_most(rows: Seen, most: int, seed: list[int]) -> Seen:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from evergreen.drift.features import features
-from evergreen.drift.permutation import Comparison
+from evergreen.drift.features import Recipe
+from evergreen.drift.permutation import Comparison, Scale, cumulants, weights
 from evergreen.drift.rows import Seen
 
 SIZES = (50, 100, 200, 400, 800, 1600)  # rows of a window; those that are at most half of the reference
@@ -63,16 +64,39 @@ class Calibration:
         return float(np.exp(np.interp(math.log(smallest), np.log(nearest.smallest), np.log(CHANCES))))
 
 
+class FirstLook:
+    """The detectors fitted on the reference alone: a quick look at a window, whose p-values the calibration puts into words.
+
+    Not exact, since the window had no part in the fit; so nothing alarms by it.
+    """
+
+    def __init__(self, rows: Seen, labels: Sequence[str], window: int, seed: int) -> None:
+        self._recipe = Recipe(rows, window, labels, seed)
+        matrix_NF = self._recipe.matrix(rows)
+        self._mean_F = matrix_NF.mean(axis=0, dtype=np.float64)
+        self._rows = len(rows)
+        self._traces = cumulants(matrix_NF - np.asarray(self._mean_F, np.float32), self._recipe.detectors)
+        self._weights_FD = weights(self._recipe.detectors)
+        self.detectors = self._recipe.detectors
+
+    def at(self, window: Seen) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return statistic and analytic p-value of each detector, shapes (D,)."""
+        gap_F = self._recipe.matrix(window).mean(axis=0, dtype=np.float64) - self._mean_F
+        statistics = np.asarray(gap_F**2 @ self._weights_FD)
+        return statistics, Scale.of(self._traces, 1 / len(window) + 1 / self._rows).tail(statistics)
+
+
 def calibrate(rows: Seen, labels: Sequence[str], seed: int) -> Calibration:
     """Draw windows from the reference's rows; deterministic for a seed."""
     possible = [size for size in SIZES if size <= len(rows) // 2] or [len(rows) // 2]
     found: list[Size] = []
     detectors = 0
     for size in possible if len(rows) >= 2 * MIN_ROWS else []:
-        made = features(rows, size, labels, seed)
-        detectors = len(made.detectors)
+        recipe = Recipe(rows, size, labels, seed)
+        detectors = len(recipe.detectors)
         random = np.random.default_rng([seed, size])
-        minima = np.concatenate([values.min(axis=1) for values in Comparison(made, size).drawn(random, REDRAWS)])
+        compared = Comparison(recipe.matrix(rows), recipe.detectors, size)
+        minima = np.concatenate([values.min(axis=1) for values in compared.drawn(random, REDRAWS)])
         quantiles = np.maximum.accumulate(np.quantile(minima, CHANCES, method="higher"))
         found.append(Size(size, [float(f"{value:.6g}") for value in quantiles]))
     return Calibration(detectors, REDRAWS, found)

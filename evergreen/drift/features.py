@@ -5,10 +5,11 @@ Numbers become indicators of lying below a quantile (the statistic is then Ander
 MMD with a
 linear kernel). So one matrix product serves every detector, and every permutation of the rows.
 
-All features are made from both samples together, in a way that does not know which row is whose: permutation tests on them are exact.
+A recipe says how features are made: bins, shares of categories, whitening. Fitted on both samples together it does not know which row is
+whose, and permutation tests on its features are exact; fitted on the reference alone it serves for a first look at many windows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,6 +27,7 @@ QUANTILES = 32  # bins of a descriptor and of the confidence, at most
 OUTPUT_QUANTILES = 16  # bins of a label's probability, at most
 FREQUENCIES = 128  # random Fourier frequencies; each gives a sine and a cosine
 MIN_EXPECTED = 5.0  # expected count in the smaller sample, under which a category is pooled with the other rare ones (Cochran's rule)
+PROJECTED = 64  # directions, drawn at random, on which embeddings are whitened
 SHRINKAGE = 0.1  # of the whitened embeddings: share of the mean variance that is added to each direction's
 METHODS = {
     "descriptor": "Anderson-Darling",
@@ -38,6 +40,9 @@ METHODS = {
     "embedding, whitened": "Hotelling, shrunk",
     "words": "MMD, linear kernel on hashed words",
 }
+
+
+Maker = Callable[[Seen], Floats]
 
 
 @dataclass(frozen=True)
@@ -53,42 +58,33 @@ class Detector:
 
 
 @dataclass(frozen=True)
-class Features:
-    """`matrix_NF` of the pooled rows, and the detectors that read it."""
-
-    matrix_NF: Floats
-    detectors: list[Detector]
-
-
-@dataclass
 class _Part:
+    """Features of one detector: how they are made of rows, and their weights."""
+
     name: str
     kind: Kind
-    values: Floats
+    make: Maker
     weights: NDArray[np.float64]
     method: str | None = None
     label: str | None = None
 
 
-def features(pooled: Seen, smaller: int, labels: Sequence[str], seed: int) -> Features:
-    """Return the features of both samples' N rows together; `smaller` is how many rows the smaller sample has."""
-    parts = [_numbers(name, "descriptor", pooled.descriptors[name].to_numpy(), QUANTILES) for name in pooled.descriptors.columns]
-    parts.append(_numbers("confidence", "confidence", pooled.probabilities.max(axis=1), QUANTILES))
-    for place, label in enumerate(labels):
-        parts.append(_numbers("probabilities", "outputs", pooled.probabilities[:, place], OUTPUT_QUANTILES, label))
-    parts.append(_categories("prediction", "prediction", pooled.probabilities.argmax(axis=1), smaller))
-    for column, values in pooled.categories.items():
-        kind: Kind = "context" if column.startswith(CONTEXT_PREFIX) else "group"
-        parts.append(_categories(group_name(column), kind, values, smaller))
-    parts += [_fourier(pooled.embeddings, seed), _whitened(pooled.embeddings)]
-    parts.append(_Part("words", "words", np.asarray(pooled.sketches, np.float32), np.ones(pooled.sketches.shape[1])))
-    detectors, start = [], 0
-    for part in parts:
-        width = part.values.shape[1]
-        method = part.method or METHODS[part.kind]
-        detectors.append(Detector(part.name, part.kind, method, slice(start, start + width), part.weights, part.label))
-        start += width
-    return Features(np.concatenate([part.values for part in parts], axis=1), detectors)
+class Recipe:
+    """How the features of rows are made, fitted on some rows, and the detectors that read them."""
+
+    def __init__(self, rows: Seen, smaller: int, labels: Sequence[str], seed: int) -> None:
+        """Fit on `rows`; `smaller` is how many rows the smaller sample has, for which categories may be too rare."""
+        self._parts = [*_descriptors(rows), *_outputs(rows, labels), *_categories(rows, smaller), *_embeddings(rows, seed)]
+        self._parts.append(_Part("words", "words", lambda some: np.asarray(some.sketches, np.float32), np.ones(rows.sketches.shape[1])))
+        self.detectors: list[Detector] = []
+        start = 0
+        for part in self._parts:
+            columns = slice(start, start := start + len(part.weights))
+            self.detectors.append(Detector(part.name, part.kind, part.method or METHODS[part.kind], columns, part.weights, part.label))
+
+    def matrix(self, rows: Seen) -> Floats:
+        """Return the features of N rows, shape (N, features)."""
+        return np.concatenate([part.make(rows) for part in self._parts], axis=1)
 
 
 def untold(window: Seen) -> list[str]:
@@ -96,45 +92,83 @@ def untold(window: Seen) -> list[str]:
     return [name for name, values in window.categories.items() if (values == MISSING_GROUP).all()]
 
 
-def _numbers(name: str, kind: Kind, values: NDArray[Any], bins: int, label: str | None = None) -> _Part:
+def _descriptors(rows: Seen) -> list[_Part]:
+    def column(name: str) -> Callable[[Seen], NDArray[Any]]:
+        return lambda some: some.descriptors[name].to_numpy()
+
+    return [_numbers(name, "descriptor", rows, column(name), QUANTILES) for name in rows.descriptors.columns]
+
+
+def _outputs(rows: Seen, labels: Sequence[str]) -> list[_Part]:
+    def column(place: int) -> Callable[[Seen], NDArray[Any]]:
+        return lambda some: some.probabilities[:, place]
+
+    parts = [_numbers("confidence", "confidence", rows, lambda some: some.probabilities.max(axis=1), QUANTILES)]
+    for place, label in enumerate(labels):
+        parts.append(_numbers("probabilities", "outputs", rows, column(place), OUTPUT_QUANTILES, label))
+    return parts
+
+
+def _categories(rows: Seen, smaller: int) -> list[_Part]:
+    def column(name: str) -> Callable[[Seen], NDArray[Any]]:
+        return lambda some: some.categories[name]
+
+    parts = [_names("prediction", "prediction", rows, lambda some: some.probabilities.argmax(axis=1), smaller)]
+    for name in rows.categories:
+        kind: Kind = "context" if name.startswith(CONTEXT_PREFIX) else "group"
+        parts.append(_names(group_name(name), kind, rows, column(name), smaller))
+    return parts
+
+
+def _numbers(name: str, kind: Kind, rows: Seen, read: Callable[[Seen], NDArray[Any]], bins: int, label: str | None = None) -> _Part:
     """Mark which rows lie at or below each quantile, weighted as Anderson and Darling do: the tails count as much as the middle."""
-    ordered = np.sort(values)
-    edges = np.unique(ordered[np.linspace(0, len(ordered) - 1, bins + 1).astype(int)[1:-1]])
-    edges = edges[edges < ordered[-1]]
-    below_E = np.searchsorted(ordered, edges, side="right") / len(ordered)
+    ordered = np.sort(read(rows))
+    edges = np.unique(ordered[np.linspace(0, len(ordered) - 1, bins + 1).astype(int)])
+    edges = np.concatenate([[np.nextafter(edges[0], -np.inf)], edges])  # values beyond what was met have a bin on either side
+    below_E = (np.searchsorted(ordered, edges, side="right") + 0.5) / (len(ordered) + 1)
     mass_E = np.diff(below_E, prepend=0.0)
-    indicators = np.asarray(values[:, None] <= edges, np.float32)
-    return _Part(name, kind, indicators, mass_E / (below_E * (1 - below_E)), label=label)
+    weights = mass_E / (below_E * (1 - below_E))
+    return _Part(name, kind, lambda some: np.asarray(read(some)[:, None] <= edges, np.float32), weights, label=label)
 
 
-def _categories(name: str, kind: Kind, values: NDArray[Any], smaller: int) -> _Part:
-    """Mark the rows of each category, weighted by one over its share; categories too rare to compare are pooled."""
-    _, codes, found = np.unique(values.astype(str), return_inverse=True, return_counts=True)
-    rare = found * smaller / len(values) < MIN_EXPECTED
-    place = np.where(rare, 0, np.cumsum(~rare))
-    codes = place[codes]
-    present = np.unique(codes)
-    indicators = np.asarray(codes[:, None] == present, np.float32)
-    return _Part(name, kind, indicators, 1 / indicators.mean(axis=0, dtype=np.float64))
+def _names(name: str, kind: Kind, rows: Seen, read: Callable[[Seen], NDArray[Any]], smaller: int) -> _Part:
+    """Mark the rows of each category, weighted by one over its share; categories too rare to compare, or never met, are one."""
+    values = read(rows).astype(str)
+    found, counts = np.unique(values, return_counts=True)
+    common = found[counts * smaller / len(values) >= MIN_EXPECTED]
+    others = len(values) - int(counts[np.isin(found, common)].sum())
+    weights = len(values) / np.concatenate([counts[np.isin(found, common)], [max(1, others)]])
+
+    def make(some: Seen) -> Floats:
+        member = read(some).astype(str)[:, None] == common
+        return np.asarray(np.concatenate([member, ~member.any(axis=1, keepdims=True)], axis=1), np.float32)
+
+    return _Part(name, kind, make, weights)
 
 
-def _fourier(embeddings: NDArray[Any], seed: int) -> _Part:
-    """Take random Fourier features of the Gaussian kernel whose squared width is the mean squared distance of two rows."""
-    rows = np.asarray(embeddings, np.float32)
-    width = float(np.sqrt(2 * rows.var(axis=0, dtype=np.float64).sum())) or 1.0
-    directions = np.random.default_rng(seed).standard_normal((rows.shape[1], FREQUENCIES))
-    angles = rows @ np.asarray(directions / width, np.float32)
-    values = np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
-    return _Part("embedding", "embedding", np.asarray(values, np.float32), np.full(2 * FREQUENCIES, 1 / FREQUENCIES))
+def _embeddings(rows: Seen, seed: int) -> list[_Part]:
+    random = np.random.default_rng(seed)
+    embeddings = np.asarray(rows.embeddings, np.float32)
+    size = embeddings.shape[1]
+    # The Gaussian kernel's squared width is the mean squared distance of two rows.
+    width = float(np.sqrt(2 * embeddings.var(axis=0, dtype=np.float64).sum())) or 1.0
+    directions = np.asarray(random.standard_normal((size, FREQUENCIES)) / width, np.float32)
 
+    def fourier(some: Seen) -> Floats:
+        angles = np.asarray(some.embeddings, np.float32) @ directions
+        return np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
 
-def _whitened(embeddings: NDArray[Any]) -> _Part:
-    """Take coordinates in which every direction varies alike, so that a shift shows in directions along which labels do not differ."""
-    centred = np.asarray(embeddings, np.float32) - np.asarray(embeddings, np.float32).mean(axis=0)
-    covariance = np.asarray(centred.T @ centred, np.float64) / len(centred)
-    level = float(np.trace(covariance)) / len(covariance)
-    ridged = covariance + (SHRINKAGE * level or 1.0) * np.eye(len(covariance))
-    factor = np.asarray(cholesky(ridged, lower=True), np.float32)
-    values = np.asarray(solve_triangular(factor, centred.T, lower=True).T, np.float32)
+    mmd = _Part("embedding", "embedding", fourier, np.full(2 * FREQUENCIES, 1 / FREQUENCIES))
+    projection = random.standard_normal((size, PROJECTED)) / np.sqrt(size) if size > PROJECTED else np.eye(size)
+    whitening = np.asarray(projection @ _whitening(embeddings @ projection), np.float32)
     name = "embedding, whitened"
-    return _Part(name, "embedding", np.ascontiguousarray(values), np.ones(values.shape[1]), METHODS[name])
+    weights = np.ones(whitening.shape[1])
+    return [mmd, _Part(name, "embedding", lambda some: np.asarray(some.embeddings, np.float32) @ whitening, weights, METHODS[name])]
+
+
+def _whitening(rows: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the map after which every direction varies alike, so that a shift shows in directions along which labels do not differ."""
+    covariance = np.atleast_2d(np.cov(rows.T, bias=True))
+    ridge = SHRINKAGE * float(np.trace(covariance)) / len(covariance) or 1.0
+    factor = cholesky(covariance + ridge * np.eye(len(covariance)), lower=True)
+    return np.asarray(solve_triangular(factor, np.eye(len(covariance)), lower=True).T)

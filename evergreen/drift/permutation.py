@@ -5,15 +5,15 @@ permutations of the rows then say how often the smallest of them is as small by 
 Young 1993). Drawing ends early where the answer is plain (Besag and Clifford 1991). Knows nothing of what the features mean.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaincc
 
-from evergreen.drift.features import Features
+from evergreen.drift.features import Detector
 
 ENOUGH = 20  # permutations as surprising as what was seen, after which the p-value is known well enough
 FIRST, LARGEST = 64, 1024  # permutations drawn at once, growing
@@ -25,18 +25,28 @@ Doubles = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Scale:
-    """The null distributions of D detectors: shifted gammas that match three cumulants."""
+    """The null distributions of D detectors: shifted gammas that match three cumulants (Liu, Tang and Zhang 2009)."""
 
     shape_D: Doubles
     scale_D: Doubles
     shift_D: Doubles
 
+    @classmethod
+    def of(cls, traces_3D: Doubles, factor: float) -> Self:
+        """Match the cumulants of statistics whose differences of means have `factor` times the rows' covariance."""
+        first, second, third = traces_3D * np.array([[factor], [2 * factor**2], [8 * factor**3]])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            shape = np.where(third > 0, 4 * second**3 / third**2, 1.0)
+            scale = np.where(third > 0, third / (2 * second), 0.0)
+        return cls(shape, scale, first - shape * scale)
+
     def tail(self, statistics: Doubles) -> Doubles:
-        """Return the analytic p-values of statistics, shape (..., D); 1 where a detector cannot vary."""
+        """Return the analytic p-values of statistics, shape (..., D)."""
         with np.errstate(divide="ignore", invalid="ignore"):
             scaled = np.maximum(0, (statistics - self.shift_D) / self.scale_D)
             values = gammaincc(self.shape_D, scaled)
-        return np.asarray(np.maximum(np.where(self.scale_D > 0, values, 1.0), TINY))
+        constant = np.where(statistics > NOISE**2, 0.0, 1.0)  # what never varied, and does now, is as surprising as can be
+        return np.asarray(np.maximum(np.where(self.scale_D > 0, values, constant), TINY))
 
 
 @dataclass(frozen=True)
@@ -51,16 +61,15 @@ class Judged:
 
 
 class Comparison:
-    """The rows of two samples, ready to be permuted: the last `rows` of the features' rows are one sample, the others the other."""
+    """The features of two samples, ready to be permuted: the last `rows` rows are one sample, the others the other."""
 
-    def __init__(self, found: Features, rows: int) -> None:
-        centred_NF = found.matrix_NF - found.matrix_NF.mean(axis=0, dtype=np.float64).astype(np.float32)
+    def __init__(self, matrix_NF: NDArray[np.float32], detectors: Sequence[Detector], rows: int) -> None:
+        centred_NF = matrix_NF - matrix_NF.mean(axis=0, dtype=np.float64).astype(np.float32)
         centred_NF[:, np.abs(centred_NF).max(axis=0) < NOISE] = 0  # what never varies must not be tested by its rounding
         self._matrix_NF = centred_NF
-        self._total, self._rows = len(found.matrix_NF), rows
-        self._slices = [detector.columns for detector in found.detectors]
-        self._weights_FD = _weights(found)
-        self.scale = _scale(self._matrix_NF, found, rows)
+        self._total, self._rows = len(matrix_NF), rows
+        self._weights_FD = weights(detectors)
+        self.scale = Scale.of(cumulants(centred_NF, detectors), self._total**2 / ((self._total - 1) * rows * (self._total - rows)))
 
     def statistics(self, sums_BF: NDArray[Any]) -> Doubles:
         """Return each detector's statistic, shape (B, D), from the sums of one sample's centred features."""
@@ -111,26 +120,20 @@ def judged(compared: Comparison, *, level: float, least: int, random: np.random.
     return Judged(p_value, statistics, analytic, np.maximum(np.minimum(adjusted, 1), p_value), drawn)
 
 
-def _weights(found: Features) -> Doubles:
-    weights_FD = np.zeros((found.matrix_NF.shape[1], len(found.detectors)))
-    for place, detector in enumerate(found.detectors):
+def weights(detectors: Sequence[Detector]) -> Doubles:
+    """Return the weight of each feature in each detector, shape (F, D)."""
+    weights_FD = np.zeros((max(detector.columns.stop for detector in detectors), len(detectors)))
+    for place, detector in enumerate(detectors):
         weights_FD[detector.columns, place] = detector.weights
     return weights_FD
 
 
-def _scale(centred_NF: NDArray[np.float32], found: Features, rows: int) -> Scale:
-    """Match three cumulants of each statistic where rows are dealt to both samples at random (Liu, Tang and Zhang 2009)."""
-    total = len(centred_NF)
-    factor = total**2 / ((total - 1) * rows * (total - rows))
-    cumulants = np.zeros((3, len(found.detectors)))
-    for place, detector in enumerate(found.detectors):
+def cumulants(centred_NF: NDArray[np.float32], detectors: Sequence[Detector]) -> Doubles:
+    """Return traces of the first three powers of each detector's weighted covariance, shape (3, D)."""
+    traces = np.zeros((3, len(detectors)))
+    for place, detector in enumerate(detectors):
         part = centred_NF[:, detector.columns] * np.sqrt(detector.weights).astype(np.float32)
         side = part.T if part.shape[1] <= part.shape[0] else part
-        gram = np.asarray(side @ side.T, np.float64) * (factor / total)
-        square = gram @ gram
-        cumulants[:, place] = np.trace(gram), 2 * np.trace(square), 8 * float((square * gram).sum())
-    first, second, third = cumulants
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shape = np.where(third > 0, 4 * second**3 / third**2, 1.0)
-        scale = np.where(third > 0, third / (2 * second), 0.0)
-    return Scale(shape, scale, first - shape * scale)
+        gram = side @ side.T / len(centred_NF)
+        traces[:, place] = np.trace(gram, dtype=np.float64), float(np.vdot(gram, gram)), float(np.vdot(gram @ gram, gram))
+    return traces

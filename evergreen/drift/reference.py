@@ -5,7 +5,7 @@ how many texts use each word that at least two texts use; and the calibration of
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evergreen.data.records import context_columns, group_columns, read_table, write_table
-from evergreen.drift.calibration import Calibration
+from evergreen.drift.calibration import Calibration, FirstLook
 from evergreen.drift.descriptors import TITLES
 from evergreen.drift.rows import Seen, Vocabulary, told
 from evergreen.errors import EvidenceError
@@ -44,11 +44,20 @@ class Reference:
     calibration: Calibration
     trained_until: float | None = None
     known_until: float | None = None
+    _looks: dict[tuple[int, tuple[str, ...], int], FirstLook] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def categories(self) -> list[str]:
         """Return the columns of groups and context, prefix included."""
         return list(self.rows.categories)
+
+    def first_look(self, window: int, without: tuple[str, ...], seed: int) -> FirstLook:
+        """Return the detectors fitted on the reference for windows of so many rows; kept for the next window like it."""
+        size = 1 << (window - 1).bit_length()  # windows of about one size share a fit
+        key = (size, without, seed)
+        if key not in self._looks:
+            self._looks[key] = FirstLook(self.rows.without(without), self.labels, size, seed)
+        return self._looks[key]
 
     @classmethod
     def load(cls, folder: Path) -> Self:

@@ -4,7 +4,7 @@ Knows nothing of files, nor of what is compared with what.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -50,6 +50,10 @@ class Seen:
             sketches=self.sketches[chosen],
             categories={name: values[chosen] for name, values in self.categories.items()},
         )
+
+    def without(self, columns: Sequence[str]) -> Self:
+        """Return the rows without these columns of groups and context."""
+        return replace(self, categories={name: values for name, values in self.categories.items() if name not in columns})
 
 
 def pool(parts: Sequence[Seen]) -> Seen:
