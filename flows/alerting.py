@@ -99,7 +99,7 @@ def attend(engine: Engine, api: str | None, params: Params, *, say: Say = print)
     except OSError as fault:
         say(f"alert {alert.id} could not be sent to Prefect ({fault}); it stays open and is sent again")
         return
-    say(f"alert {alert.id} sent ({alert.trigger}, {alert.emissions}.)")
+    say(f"alert {alert.id} ({alert.trigger}) sent{' again' if alert.emissions > 1 else ''}")
     if alert.emissions == 1 and alert.tries == 0:
         body = f"{alert.because}. A retraining starts, unless a cooldown or budget holds it."
         notify(params.notify, "alert", f"a retraining is wanted ({alert.trigger})", body, say=say)

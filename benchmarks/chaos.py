@@ -1,0 +1,115 @@
+"""The loop under `evergreen up` while its processes are killed at random moments: what was lost, what ran twice, how long it took.
+
+    python -m benchmarks.chaos [--rounds N] [--beside N] [--lease SECONDS] [--minutes N] [--seed N]
+
+In each round an alert comes in (the monitor's, and half the time one from outside too), then one of monitor, Prefect's worker, Prefect's
+server and the retraining is killed with SIGKILL, and the next round begins when every alert is answered and nothing runs. A caller asks
+the service all the while. Monitor and retraining are the stand-ins of tests/system/standins: the real look, alert, claim, lease, worktree
+and branch, with stages that only write for a second or two. `--beside` loops run at once, each a project of its own.
+"""
+
+import argparse
+import random
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from benchmarks._page import Figures, machine, publish
+from tests.system.chaos import TARGETS, Told, loop
+
+BOUND = 120  # seconds within which a slot must be free and a run be marked
+
+
+def main() -> None:
+    """Measure and publish."""
+    given = _parse()
+    on = machine()
+    chance = random.Random(given.seed)
+    targets = [target for _ in range(given.rounds // len(TARGETS) + 1) for target in chance.sample(TARGETS, len(TARGETS))][: given.rounds]
+    parts = [targets[place :: given.beside] for place in range(given.beside)]
+    with tempfile.TemporaryDirectory(prefix="evergreen-chaos-") as name, ThreadPoolExecutor(given.beside) as pool:
+        works = [
+            pool.submit(
+                _rounds,
+                Path(name) / str(place),
+                part,
+                random.Random(given.seed + place),
+                given.lease,
+                time.monotonic() + 60 * given.minutes,
+            )
+            for place, part in enumerate(parts)
+        ]
+        told = [one for work in works for one in work.result()]
+    options = "".join(f" --{option} {getattr(given, option):g}" for option in ("rounds", "beside", "lease", "seed"))
+    publish(
+        "chaos",
+        title="The loop, killed at random moments",
+        command=f"python -m benchmarks.chaos{options}",
+        on=on,
+        tables=[_kept(told), _times(told)],
+        notes=[*(f"{one.target} after {one.moment:.1f} s: {fault}" for one in told for fault in one.faults), *NOTES],
+    )
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--beside", type=int, default=1, help="loops at once")
+    parser.add_argument("--lease", type=float, default=90, help="seconds of policy.lease_seconds")
+    parser.add_argument("--minutes", type=float, default=600, help="after which no round is begun")
+    parser.add_argument("--seed", type=int, default=17)
+    return parser.parse_args()
+
+
+def _rounds(folder: Path, targets: Sequence[str], chance: random.Random, lease: float, end: float) -> list[Told]:
+    folder.mkdir()
+    found: list[Told] = []
+    with loop(folder, lease=lease) as running:
+        for number, target in enumerate(targets, start=1):
+            if time.monotonic() > end:
+                break
+            found.append(running.round(target, chance))
+            print(f"{number} of {len(targets)}: {found[-1]}", flush=True)
+    return found
+
+
+def _kept(told: Sequence[Told]) -> Figures:
+    """Return what was kept, by what was killed; a round with a fault is named below the tables."""
+    rows = []
+    for target, some in (*((target, [one for one in told if one.target == target]) for target in TARGETS), ("all", list(told))):
+        faults = Counter(fault for one in some for fault in one.faults)
+        asked, failed = sum(one.requests for one in some), sum(one.failed for one in some)
+        rows.append((target, str(len(some)), str(sum(not one.faults for one in some)), str(faults.total()), f"{asked:,}", str(failed)))
+    return Figures("What was kept", ("killed", "rounds", "without a fault", "faults", "requests", "not answered"), rows)
+
+
+def _times(told: Sequence[Told]) -> Figures:
+    """Return how long it took from the kill on."""
+    rows = []
+    for target in TARGETS:
+        some = [one for one in told if one.target == target]
+        states = ", ".join(sorted({one.state for one in some if one.state})) or "-"
+        freed, marked, rest = ([getattr(one, name) for one in some] for name in ("slot_freed", "marked", "at_rest"))
+        rows.append((target, _span(freed), _span(marked), states, _span(rest)))
+    columns = ("killed", "slot free", "run marked", "as", "every alert answered")
+    return Figures("Seconds from the kill, median (most)", columns, rows, words=(0, 3))
+
+
+def _span(seconds: Sequence[float | None]) -> str:
+    known = [each for each in seconds if each is not None]
+    return f"{statistics.median(known):.0f} ({max(known):.0f})" if known else "-"
+
+
+NOTES = [
+    "A round is without a fault when every alert was answered by a retraining that finished, no stage found another writer at work, the "
+    "branch holds one commit for each finished retraining and no other, no retraining failed, every request was answered, and a killed "
+    f"retraining's slot was free and its run marked within {BOUND} s. The slot is free a lease and at most one round of the sweep after "
+    "the kill; the default lease is 90 s."
+]
+
+if __name__ == "__main__":
+    main()
