@@ -57,7 +57,7 @@ def _promote(given: argparse.Namespace) -> None:
     if given.version:
         commit = named(ledger, given.version)
     else:
-        waiting = pending(ledger)
+        waiting = pending(ledger.read())
         if waiting is None or waiting.commit is None:
             raise ReleaseError("no version waits to be promoted; name one (`evergreen versions`): evergreen promote VERSION")
         commit = waiting.commit

@@ -26,7 +26,7 @@ from flows import HOME, trials
 from flows.ledger import opened
 from flows.remote import fetch, output
 from flows.request_log import log_url
-from flows.settle import STATE, Say, alone, announce, intents, settled, swapped, used, version_of_model
+from flows.settle import STATE, Say, alone, announce, intents, overrides, settled, swapped, used, version_of_model
 from flows.signing import KEY, SIGNING
 
 if TYPE_CHECKING:
@@ -154,11 +154,6 @@ def roll_back(root: Path, *, who: str, why: str, say: Say = print) -> Live:
         except RegistryError as fault:
             say(f"it is done, and the ledger will be told by the next run: {fault}")
         return after
-
-
-def overrides(entries: list[Entry], commit: str | None) -> Entry | None:
-    """Return the newest override of a commit, whether it has ended or not."""
-    return next((entry for entry in reversed(entries) if entry.event == "override" and entry.commit == commit), None)
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,12 @@ from prefect.artifacts import create_table_artifact
 from evergreen.errors import PipelineError
 from evergreen.release.registry import Registry, Version
 from evergreen.release.reproduction import Comparison, compared, differing
-from evergreen.release.signing import read_trusted
 from evergreen.release.vouching import vouched
 from evergreen.reports import read_report
 from flows import tasks
+from flows.ledger import trusted_keys
 from flows.objects import FOLDER, Objects, Output, digest, matches, opened, outputs_of, recorded
 from flows.pipeline import Pipeline, read_pipeline
-from flows.signing import TRUSTED
 from flows.workspace import workspace
 
 LOCK = "dvc.lock"
@@ -35,7 +34,7 @@ def reproduce(root: Path, version: str) -> Comparison:
     """Rebuild a version; return the comparison. Raises RegistryError or PipelineError where its record cannot be believed or had."""
     registry = Registry(root)
     found = registry.find(version)
-    notes = vouched(registry, found, read_trusted(TRUSTED))
+    notes = vouched(registry, found, trusted_keys())
     lock = registry.read(LOCK, found.commit) or b""
     record = {out.path: out for out in recorded(lock)}
     if not record:

@@ -26,13 +26,12 @@ def run(given: argparse.Namespace) -> None:
     """Rebuild and compare; exit with status 1 where anything differs."""
     from evergreen.disk import check_room
     from evergreen.release.registry import Registry
-    from evergreen.release.signing import read_trusted
     from evergreen.release.vouching import vouched
     from flows import HOME
-    from flows.signing import TRUSTED
+    from flows.ledger import trusted_keys
 
     registry = Registry(Path.cwd())
-    vouched(registry, registry.find(given.version), read_trusted(TRUSTED))  # a refusal needs no flow run
+    vouched(registry, registry.find(given.version), trusted_keys())  # a refusal needs no flow run
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     console.print(Text("Starting a flow run; every stage of the version runs again …", style="dim"))
     HOME.mkdir(parents=True, exist_ok=True)

@@ -45,14 +45,18 @@ def settle(root: Path, *, who: str = UNKNOWN, why: str = NOTICED, say: Say = pri
         return settled(ledger, say, who=who, why=why) if ledger is not None else []
 
 
-def pending(ledger: Ledger) -> Entry | None:
+def pending(entries: list[Entry]) -> Entry | None:
     """Return the newest PROMOTE that has been followed by no release: of a run that was killed, or one that waits for a person."""
-    entries = ledger.read()
     last = max((entry.number for entry in entries if entry.event in GOES_LIVE), default=0)
     waiting = [entry for entry in entries if entry.number > last and entry.event == "verdict"]
     newest = {entry.commit: entry for entry in waiting}
     promoted = [entry for entry in newest.values() if entry.facts.get("verdict") == "PROMOTE"]
     return max(promoted, key=lambda entry: entry.number, default=None)
+
+
+def overrides(entries: list[Entry], commit: str | None) -> Entry | None:
+    """Return the newest override of a commit, whether it has ended or not."""
+    return next((entry for entry in reversed(entries) if entry.event == "override" and entry.commit == commit), None)
 
 
 def settled(ledger: Ledger, say: Say, *, who: str = UNKNOWN, why: str = NOTICED) -> list[Entry]:

@@ -6,6 +6,7 @@ Every part may be missing (no service, no Prefect, no request log, no git): then
 import argparse
 import json
 import sys
+import time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from evergreen.errors import LogError, ReleaseError
+from evergreen.errors import LogError, RegistryError, ReleaseError
 from evergreen.release.control import ask
 from evergreen.release.control import running as answers
 from evergreen.release.live import Place
@@ -47,10 +48,12 @@ class Run:
 class Status:
     """How things stand; None and empty where nothing is known."""
 
-    version: str | None = None
+    version: str | None = None  # the live model's own
+    name: str | None = None  # v1.2.0, where the registry knows it
     since: str | None = None
     previous: str | None = None
     trial: str | None = None
+    waiting: str | None = None  # a PROMOTE that nobody has released
     answering: bool = False
     address: str | None = None
     runs: list[Run] = field(default_factory=list)
@@ -62,9 +65,14 @@ class Status:
     notes: list[str] = field(default_factory=list)
 
     @property
+    def called(self) -> str:
+        """What to call the live version: its name and its model, or the model alone."""
+        return f"{self.name} ({self.version})" if self.name else str(self.version)
+
+    @property
     def headline(self) -> str:
         """One line: what is live, and what runs."""
-        live = f"live: {self.version}" if self.version else "nothing is live yet: `evergreen retrain` makes the first version"
+        live = f"live: {self.called}" if self.version else "nothing is live yet: `evergreen retrain` makes the first version"
         busy = [f"{run.deployment} {run.state.lower()}" for run in self.runs if run.state in ("Running", "Pending")]
         return " · ".join([live, *busy, *([counted(len(self.alerts), "open alert")] if self.alerts else [])])
 
@@ -91,6 +99,7 @@ def gather(root: Path, api: str | None) -> Status:
         _live(status)
     except ReleaseError as fault:
         status.notes.append(str(fault))
+    _registered(status, root)
     _watched(status, root)
     if api:
         try:
@@ -114,6 +123,28 @@ def _live(status: Status) -> None:
             status.address = ask(place, {"command": "live"})["address"]
         except ReleaseError as fault:
             status.notes.append(str(fault))
+
+
+def _registered(status: Status, root: Path) -> None:
+    """Read what the registry calls the live version, what waits for a release, and whose word has ended."""
+    from evergreen.release.ledger import Ledger
+    from evergreen.release.registry import Registry
+    from flows.settle import overrides, pending
+
+    try:
+        registry = Registry(root)
+        versions, entries = registry.versions(), Ledger(registry).read()
+    except RegistryError as fault:
+        if "not a git repository" not in str(fault):
+            status.notes.append(str(fault))
+        return
+    live = next((version for version in reversed(versions) if version.model_version == status.version), None)
+    status.name = live.name if live else None
+    waiting = pending(entries)
+    status.waiting = f"model {waiting.model_version}: {waiting.why}" if waiting else None
+    override = overrides(entries, live.commit) if live else None
+    if live and override and float(override.facts["until"]) < time.time():
+        status.notes.append(f"{live.name} is live on the word of {override.who}, which has ended: promote another, or override anew")
 
 
 def _watched(status: Status, root: Path) -> None:
@@ -174,13 +205,15 @@ def _lines(status: Status) -> "list[tuple[str, Text]]":
     if status.version:
         since = f"  since {_when(status.since)}" if status.since else ""
         asleep = "" if status.answering else "  (no service runs)"
-        lines.append(("live", Text.assemble((status.version, "bold green"), since, (asleep, "yellow"))))
+        lines.append(("live", Text.assemble((status.called, "bold green"), since, (asleep, "yellow"))))
         if status.previous:
             lines.append(("before it", Text(status.previous)))
         if status.trial:
             lines.append(("on trial", Text(status.trial)))
     else:
         lines.append(("live", Text("nothing yet; `evergreen retrain` makes the first version", style="yellow")))
+    if status.waiting:
+        lines.append(("waits", Text(f"{status.waiting}: evergreen promote", style="yellow")))
     lines += _watch_lines(status)
     for place, run in enumerate(status.runs):
         style = STATES.get(run.state, "")

@@ -14,8 +14,8 @@ from evergreen.config import load_params
 from evergreen.errors import EvergreenError
 from flows.components import Ending
 from flows.notify import notify
-from flows.release import BY_ITSELF, overrides, release
-from flows.settle import STATE, Say, alone, pending, settle, used
+from flows.release import BY_ITSELF, release
+from flows.settle import STATE, Say, alone, overrides, pending, settle, used
 from flows.trials import under_way
 
 EVERY = 10.0  # seconds between two rounds
@@ -46,7 +46,7 @@ class Tending:
             self.reminded.add(override.number)
             body = f"{override.who} stood up for it ({override.why}), and that has ended: promote another version, or override it anew"
             notify(params.notify, "release", f"{live.name} is live on an override that has ended", body, say=say)
-        waiting = pending(ledger) if params.release.automatic else None
+        waiting = pending(entries) if params.release.automatic else None
         if waiting is None or waiting.commit is None or under_way(STATE):
             return
         if self.clock() < max(self.not_before, waiting.moment + self.patience):

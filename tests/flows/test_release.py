@@ -14,7 +14,7 @@ from evergreen.release.live import Place
 from evergreen.release.registry import Registry
 from evergreen.release.signing import create_key, read_trusted, trust
 from flows import ledger as ledger_module
-from flows import promote, release, remote, service, settle, signing, tending, whose, workspace
+from flows import promote, release, remote, service, settle, signing, status, tending, whose, workspace
 from flows.__main__ import main
 from flows.release import Override
 from tests.factories import LABELS
@@ -47,7 +47,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     found = tmp_path / "home"
-    for module in (release, remote, settle, service, workspace):
+    for module in (release, remote, settle, service, status, workspace):
         monkeypatch.setattr(module, "HOME", found)
     for module in (settle, release, tending):
         monkeypatch.setattr(module, "STATE", found / "release")
@@ -320,6 +320,16 @@ def test_the_monitor_gets_the_reference_of_a_registered_version_whatever_the_pro
     assert (tmp_path / "home" / "kept" / "table").read_text() == (wanted / "table").read_text()
     assert not whose._fetched("nobody", project, tmp_path / "home" / "other")
     assert not whose._fetched("nobody", tmp_path, tmp_path / "home" / "other")
+
+
+def test_the_status_calls_versions_by_name_and_tells_what_waits(project: Path, commits: list[str]) -> None:
+    found = status.gather(project, None)
+    assert (found.version, found.waiting is not None) == (None, True)
+    done = released(project, commits[2], override=Override("Ada", "needed", time.time() + 3600))
+    found = status.gather(project, None)
+    assert (found.called, found.waiting) == (f"v1.0.0 ({done.version.model_version})", None)
+    assert found.headline.startswith("live: v1.0.0 (")
+    assert [note for note in found.notes if "v1.0.0" in note] == []
 
 
 def test_errors_are_messages(project: Path, home: Path, commits: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from evergreen.errors import EvergreenError
 from evergreen.release.ledger import LEDGER, Ledger
 from evergreen.release.registry import Registry
 from evergreen.release.reproduction import Comparison
-from flows import objects, reproduce, workspace
+from flows import ledger, objects, reproduce, workspace
 from flows.reproduce_page import show
 from tests.project_factories import copied, dvc, evergreen, git, outputs
 
@@ -46,7 +46,8 @@ def version(released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for module in (workspace, objects):
         monkeypatch.setattr(module, "HOME", tmp_path / "home")
     monkeypatch.setattr(workspace, "WORKTREES", tmp_path / "home" / "worktrees")
-    monkeypatch.setattr(reproduce, "TRUSTED", tmp_path / "home" / "trusted")
+    for folder in ("signing", "trusted"):
+        monkeypatch.setattr(ledger, folder.upper(), tmp_path / "home" / folder)
     return copied(released, tmp_path / "project")
 
 
