@@ -124,7 +124,7 @@ class Loop:
 
     def end(self) -> None:
         """End it as Ctrl-C would; nothing of it may be left."""
-        if self.process is None:
+        if self.process is None or self.process.poll() is not None:
             return
         family = psutil.Process(self.process.pid).children(recursive=True)
         self.process.send_signal(signal.SIGINT)
