@@ -141,7 +141,8 @@ def _track(folder: Path, paths: list[Path]) -> list[Path]:
     from dvc.repo import Repo
 
     try:
-        with Repo(str(folder)) as repo, repo.scm_context(quiet=True):
+        with Repo(str(folder)) as repo:
+            repo.scm_context.quiet = True
             repo.add([str(path) for path in paths])
     except DvcException as fault:
         raise PipelineError(f"DVC cannot keep {', '.join(path.name for path in paths)}: {fault}") from None

@@ -177,6 +177,7 @@ def _released(root: Path, candidate: Candidate, order: Order, params: Params, sa
         else:
             released = f"it waits for a person: `evergreen promote {candidate.model_version}` (release.automatic is false)"
         say(released)
+    words = f"{words} {released}" if released else words
     return Outcome("finished", words, candidate=candidate, released=released, keepsakes=kept_in)
 
 

@@ -1,5 +1,8 @@
 """A retraining from its alert to its end: one at a time, on record however it ends, and nothing released that the gate holds."""
 
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from flows.retrain_words import markdown, rules
 from flows.retraining import Asked, Outcome, retraining
 from tests.loop_factories import quickly, wish
 from tests.loop_runs import told
+from tests.project_factories import ROOT, until
 
 # DVC and its libraries use what others are about to drop.
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -172,3 +176,44 @@ def test_its_page_tells_the_verdict_the_comparison_the_data_and_where_to_read_on
     assert (outcome.keepsakes or Path()).joinpath("dossier.html").as_uri() in page
     assert outcome.candidate is not None
     assert rules(outcome.candidate.verdict)[0]["outcome"] == "kept"
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from flows.produce import plainly
+from flows.retraining import Asked, retraining
+from tests.loop_factories import quickly
+
+def run(folder, stage):
+    if stage == "gate":
+        Path(sys.argv[2]).touch()
+        time.sleep(600)
+    quickly(folder, stage)
+
+retraining(Path(sys.argv[1]), Asked(person="Bob", force=True), step=plainly, run=run, say=print)
+"""
+
+
+def test_a_run_that_is_killed_leaves_a_worktree_to_sweep_and_nothing_else(
+    looped: Path, loop_home: Path, engine: Engine, tmp_path: Path
+) -> None:
+    before = Registry(looped).head()
+    at_gate = tmp_path / "at-gate"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-W", "ignore", "-c", KILLED, str(looped), str(at_gate)]
+    with subprocess.Popen(words, cwd=looped, env=environment, start_new_session=True) as process:
+        until(at_gate.exists)
+        process.kill()
+    (left,) = (path for path in (loop_home / "worktrees").iterdir() if path.is_dir())
+    assert Registry(looped).head() == before
+    (record,) = slot.retrainings(engine)
+    assert record.state == "running"
+    slot.sweep(engine, now=record.lease_until + 1)
+    assert slot.running(engine) is None
+    alert = alerts.listed(engine)[0]
+    assert alert.state == "open"
+    outcome = go(looped, Asked(wanted={"alert": alert.id}, force=True))  # the sweep above has looked at a clock of its own
+    assert outcome.state == "finished"
+    assert not left.exists()
+    assert [one.state for one in slot.retrainings(engine)] == ["finished", "crashed"]
