@@ -10,6 +10,7 @@ source. Texts of answers are masked already; files are masked by the pipeline, a
 import json
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ from flows.pipeline import Pipeline
 if TYPE_CHECKING:
     import pandas as pd
     from sqlalchemy import Engine
+
+    from evergreen.config import Clean
 
 PARAMS = "params.yaml"
 CHAMPION = Path("champion")
@@ -57,7 +60,15 @@ def gathered(root: Path, champion: Champion, *, plan: Pipeline, params: Params, 
     if params.ingest.columns.time is None:
         known, new = (known.drop(columns="timestamp", errors="ignore"), [part.drop(columns="timestamp", errors="ignore") for part in new])
     together = pd.concat([part for part in new if len(part)] or new[:1], ignore_index=True)
-    return Gathered(grown(known, together, settings=params.retrain, min_label_rows=params.validate_.min_rows_per_label))
+    fewest = params.validate_.min_rows_per_label
+    return Gathered(grown(known, together, settings=params.retrain, min_label_rows=fewest, alike=partial(_as_cleaned, params.clean)))
+
+
+def _as_cleaned(settings: "Clean", text: str) -> str:
+    """Return a text as the pipeline cleans it: answers are on record like that, the source's own rows are not."""
+    from evergreen.data.text import clean_text
+
+    return clean_text(text, unicode_form=settings.unicode_form, masked=settings.mask)[0]
 
 
 def dropped(root: Path, params: Params) -> "list[pd.DataFrame]":

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tests.loop_factories import loop_project, quickly
 from tests.project_factories import git
 
 NOW = 1_760_000_000.0  # 2025-10-09
+NUMBERS = count()  # no two texts are alike
 
 
 def settle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -55,7 +57,10 @@ def told(home: Path, rows: int = 40) -> Iterator[Engine]:
     engine = database.connect(f"sqlite:///{home / 'traffic.sqlite'}")
     request_log.prepare(engine)
     loop_tables.prepare(engine)
-    given = [answered(f"{LABELS[row % 4]} again, number {row}", time=NOW + 3600 * row, groups={"age_band": "60+"}) for row in range(rows)]
+    given = [
+        answered(f"{LABELS[row % 4]} again, number {next(NUMBERS)}", time=NOW + 3600 * row, groups={"age_band": "60+"})
+        for row in range(rows)
+    ]
     request_log.insert(engine, [*given, *(labelled(row.request_id, LABELS[place % 4]) for place, row in enumerate(given))])
     try:
         yield engine

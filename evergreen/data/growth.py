@@ -1,6 +1,6 @@
 """How a data set grows: the champion's rows where they were, newly labelled rows behind them in the order of time.
 
-    grown(known, new, settings=..., min_label_rows=...) -> Grown(base, batch, since, report)
+    grown(known, new, settings=..., min_label_rows=..., alike=...) -> Grown(base, batch, since, report)
     placed(raw, splits) -> the rows of a version, each with the split it had
     laid_out(table, columns) -> the same in the layout of a source; layout(columns) -> the columns to read it by
 
@@ -10,7 +10,7 @@ Old training rows beyond `rehearsal_rows` are left out, always the same ones. Wh
 split stage. Knows nothing of files, requests or models.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -45,14 +45,17 @@ def placed(raw: pd.DataFrame, splits: Mapping[str, pd.DataFrame]) -> pd.DataFram
     return kept.reset_index(drop=True)
 
 
-def grown(known: pd.DataFrame, new: pd.DataFrame, *, settings: Retrain, min_label_rows: int) -> Grown:
+def grown(
+    known: pd.DataFrame, new: pd.DataFrame, *, settings: Retrain, min_label_rows: int, alike: Callable[[str], str] = str.strip
+) -> Grown:
     """Return the data version that follows.
 
-    Of `new`, rows whose id is known, without a text or without a label are skipped, and of rows with one id the last is taken.
+    Of `new`, rows whose id is known, without a text or without a label are skipped, and of rows with one id the last is taken. A row that
+    says what an earlier one said (`alike` of its text, and its label) teaches nothing and would ask what was taught: it is skipped too.
     A row whose label no training row has would be asked of a model that cannot know it: it is held back, and comes in with a later
     retraining; a label that nobody had before needs `min_label_rows` rows.
     """
-    usable = _usable(known, new)
+    usable = _usable(known, new, alike)
     dealt = _dealt(usable, settings)
     kept = _rehearsed(known, settings)
     batch = _learnable(kept, dealt, min_label_rows)
@@ -92,13 +95,15 @@ def laid_out(table: pd.DataFrame, columns: Columns) -> pd.DataFrame:
     return pd.DataFrame({name: _texts(table, role) for name, role in named.items()})
 
 
-def _usable(known: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+def _usable(known: pd.DataFrame, new: pd.DataFrame, alike: Callable[[str], str]) -> pd.DataFrame:
     """Return new rows that can be learned from, oldest first; without dates, in the order of their ids."""
     rows = new.drop_duplicates("id", keep="last")
     text, label = (rows[name].fillna("").astype("str").str.strip() for name in ("text", "label"))
     rows = rows[(text != "") & (label != "") & ~rows["id"].isin(known["id"])]
     order = ["timestamp", "id"] if "timestamp" in rows.columns else ["id"]
-    return rows.sort_values(order, kind="stable").reset_index(drop=True)
+    rows = rows.sort_values(order, kind="stable")
+    said = pd.concat([known[["text", "label"]], rows[["text", "label"]]]).assign(text=lambda table: table["text"].map(alike))
+    return rows[~said.duplicated().to_numpy()[len(known) :]].reset_index(drop=True)
 
 
 def _dealt(rows: pd.DataFrame, settings: Retrain) -> pd.DataFrame:

@@ -95,7 +95,8 @@ def test_the_version_after_that_starts_from_its_rows(looped: Path, loop_home: Pa
 def test_files_that_were_dropped_in_are_learned_from_once(looped: Path, loop_home: Path) -> None:
     (looped / "incoming").mkdir()
     rows = pd.read_csv(looped / "rows.csv", dtype=str).tail(20).assign(timestamp="2025-12-01")
-    pd.concat([rows, rows.assign(id=[f"in{row}" for row in range(20)])]).to_csv(looped / "incoming" / "december.csv", index=False)
+    fresh = rows.assign(id=[f"in{row}" for row in range(20)], text=rows["text"] + " in december")
+    pd.concat([rows, fresh]).to_csv(looped / "incoming" / "december.csv", index=False)
     made = follow(looped, loop_home)
     assert (made.data or {})["skipped"] == 20
     assert sum((made.data or {})["new"].values()) == 60

@@ -26,7 +26,9 @@ def known(rows=100, **columns):
 def fresh(rows=100, **columns):
     """Return rows that came later, none of them known."""
     table = examples(rows, seed=9, start="2025-10-01")
-    return table.assign(id=[f"new{row:04d}" for row in range(rows)], **columns)
+    return table.assign(
+        id=[f"new{row:04d}" for row in range(rows)], text=[f"{text} ({row})" for row, text in enumerate(table["text"])], **columns
+    )
 
 
 def grow(base, new, *, min_label_rows=5, **fields):
@@ -58,6 +60,16 @@ def test_rows_without_text_or_label_and_rows_told_twice_are_skipped():
     result = grow(known(), pd.concat([new, corrected], ignore_index=True))
     assert (len(result.batch), result.report["skipped"]) == (17, 4)
     assert result.batch.set_index("id").loc["new0005", "label"] == "fraud"
+
+
+def test_a_row_that_says_what_was_said_before_is_skipped():
+    new = fresh(20)
+    new.loc[3, ["text", "label"]] = new.loc[2, ["text", "label"]]
+    new.loc[4, ["text", "label"]] = [f" {known().loc[7, 'text']} ", known().loc[7, "label"]]
+    new.loc[5, "text"] = new.loc[2, "text"]
+    new.loc[5, "label"] = "fraud" if new.loc[2, "label"] != "fraud" else "card"  # contradicted, not repeated
+    result = grow(known(), new)
+    assert {*new["id"]} - {*result.batch["id"]} == {"new0003", "new0004"}
 
 
 def test_of_old_training_rows_the_same_ones_are_rehearsed_each_time():
