@@ -26,16 +26,18 @@ def retrain(
     wanted: dict[str, Any] | None = None,
     event: str | None = None,
     person: str | None = None,
-    why: str | None = None,
+    reason: str | None = None,
     force: bool = False,
 ) -> State[str]:
-    """Make a new version: data, training, gate, release. `wanted` and `event` come from an alert's event, `person` from a command.
+    """Make a new version: data, training, gate, release.
 
-    Without any of them it was a schedule. A run that is one too many ends as "Refused", and changes nothing.
+    `wanted` and `event` come from an alert's event, `person` and `reason` from whoever starts a run by hand; without any of them it was
+    a schedule. A run that is one too many ends as "Refused", and changes nothing.
     """
     root = root.resolve()  # deployments say ".", wherever they run
-    asked = Asked(wanted, event, _due() if wanted is None and person is None else None, person, why, force)
-    outcome = retraining(root, asked, flow_run=_run_id(), step=as_task, run=reproduce, say=get_run_logger().info, release=by_release_flow)
+    by_hand = person or ("somebody" if reason else None)
+    asked = Asked(wanted, event, _due() if wanted is None and by_hand is None else None, by_hand, reason, force)
+    outcome = retraining(root, asked, flow_run=_run_id(), step=as_task, run=reproduce, say=_say, release=by_release_flow)
     _show(outcome)
     named = "Refused" if outcome.candidate is None else str(outcome.candidate.verdict["verdict"]).capitalize()
     return Completed(name=named, message=outcome.words, data=outcome.words)

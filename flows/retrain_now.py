@@ -37,7 +37,7 @@ def _retrain(given: argparse.Namespace) -> None:
     from flows.terminal import stages_shown
 
     with stages_shown(console):
-        state = retrain(root, person=given.who or _person(root), why=given.why, force=given.force, return_state=True)
+        state = retrain(root, person=given.who or _person(root), reason=given.why, force=given.force, return_state=True)
         state.result()  # raises what went wrong
     console.print()
     console.print(Text(state.message or state.name, style="yellow" if state.name == "Refused" else "bold"), soft_wrap=True)
