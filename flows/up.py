@@ -87,6 +87,9 @@ class Machine:
             "PREFECT_SERVER_API_PORT": str(port),
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
             "PREFECT_WORKER_QUERY_SECONDS": f"{given.poll:g}",
+            "PYTHONPATH": os.pathsep.join(
+                filter(None, (str(root), os.environ.get("PYTHONPATH")))
+            ),  # this project's flows, whatever is installed
             "PYTHONUNBUFFERED": "1",
             "NO_COLOR": "1",
         }
