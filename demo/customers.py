@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 GROUPS = ("age_band", "first_language", "channel")
 AT_ONCE = 4
@@ -63,7 +64,7 @@ class Service:
     """The running service, asked over HTTP by a few customers at once."""
 
     def __init__(self, address: str) -> None:
-        self.address = address
+        self.host = urlsplit(address).netloc
 
     def send(self, messages: Sequence[Message], done: Callable[[], None]) -> list[Sent]:
         """Send messages and return the answers, in their order."""
@@ -91,7 +92,7 @@ class Service:
     def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
         deadline = time.monotonic() + PATIENCE
         while True:
-            line = http.client.HTTPConnection(self.address, timeout=PATIENCE)
+            line = http.client.HTTPConnection(self.host, timeout=PATIENCE)
             try:
                 headers = {"content-type": "application/json"} if body is not None else {}
                 line.request(method, path, json.dumps(body) if body is not None else None, headers)

@@ -88,7 +88,7 @@ class Story:
         run = self._prefect().start("retrain/retrain", {"person": "the demo", "why": "the first version"})
         self._watched(run, "training", SECONDS_TO_TRAIN)
         version = self._live_other_than(None)
-        self.screen.say(f"model {version} has passed the gate and answers on http://{self._address()}")
+        self.screen.say(f"model {version} has passed the gate and answers on {self._address()}")
         return version
 
     def _until_retraining(self, parts: list[list[Message]]) -> tuple[str, list[list[Message]]]:
@@ -142,7 +142,7 @@ class Story:
             ),
             ("windows, drift, quality", str(home / "monitor" / "index.html"), "open it in a browser"),
             ("Prefect's pages", self._prefect().api.removesuffix("/api"), "runs, their steps and artifacts, while `evergreen up` runs"),
-            ("the dossier", f"http://{self._address()}/card", f"of {second}"),
+            ("the dossier", f"{self._address()}/card", f"of {second}"),
             ("versions in git", "git log --graph --decorate evergreen/models", "each pins data, code, parameters and outputs"),
             ("rebuild one", "evergreen reproduce v1.0.0", "from its record, and compare every hash"),
         )

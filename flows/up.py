@@ -122,11 +122,11 @@ class Machine:
             self.server.start()
         if not self._server_answers(ending):
             return False
-        connection.Up(os.getpid(), self.api).write()
         self._deploy()
         self.worker.start()
         self.alerts.start()
         self.releases.start()
+        connection.Up(os.getpid(), self.api).write()  # from here on others find it
         return True
 
     def watch(self, ending: Ending) -> None:
