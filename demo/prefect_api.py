@@ -2,11 +2,14 @@
 
 import json
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
-EVERY = 1.0
+EVERY = 1.0  # seconds
+PATIENCE = 90.0
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
@@ -19,7 +22,8 @@ class Prefect:
     def start(self, deployment: str, parameters: dict[str, Any] | None = None) -> str:
         """Start a run of `flow/deployment` and return its id."""
         found = self._ask("GET", f"deployments/name/{deployment}")
-        return str(self._ask("POST", f"deployments/{found['id']}/create_flow_run", {"parameters": parameters or {}})["id"])
+        wish = {"parameters": parameters or {}, "idempotency_key": uuid4().hex}
+        return str(self._ask("POST", f"deployments/{found['id']}/create_flow_run", wish)["id"])
 
     def watch(self, run: str, show: Callable[[str, str], None], seconds: float) -> dict[str, Any]:
         """Wait for the end of a run and return it; `show` gets the step that runs and the newest line of the run's log."""
@@ -61,7 +65,15 @@ class Prefect:
         return str(lines[0]["message"]).strip() if lines else ""
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        """Ask, and ask again where the server has too much to do (its SQLite says so with 503)."""
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.api}/{path}", data, {"content-type": "application/json"}, method=method)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            request = urllib.request.Request(f"{self.api}/{path}", data, {"content-type": "application/json"}, method=method)
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as refused:
+                if refused.code != 503 or time.monotonic() > deadline:
+                    raise SystemExit(f"Prefect answered {method} {path} with {refused.code}: {refused.read()[:300]!r}") from None
+            time.sleep(EVERY)
