@@ -109,10 +109,12 @@ class Objects:
         where = f"the remote {self.repo.config['core']['remote']} ({remote.path})"
         try:
             yield remote, where
+        except ObjectError:
+            raise
         except FileNotFoundError:
             raise ObjectError(f"{name} is missing: {where} has no object {oid}") from None
-        except (OSError, DvcException) as fault:
-            raise ObjectError(f"{name} cannot be taken from {where}: {fault}") from None
+        except Exception as fault:  # of DVC, its plugins and their network libraries, which share no ancestor
+            raise ObjectError(f"{name} cannot be taken from {where}: {' '.join(str(fault).split()) or type(fault).__name__}") from None
 
     def _remote(self) -> Any | None:
         if not self.repo.config["core"].get("remote"):
@@ -124,14 +126,19 @@ class Objects:
 
 
 @contextmanager
-def opened(root: Path) -> Iterator[Objects]:
-    """Give the objects of the project in `root`; where it names no remote, the folder of EVERGREEN_HOME is one if it exists."""
+def opened(root: Path, *, cache: Path | None = None) -> Iterator[Objects]:
+    """Give the objects of the project in `root`; where it names no remote, the folder of EVERGREEN_HOME is one if it exists.
+
+    `cache` is another DVC cache than the project's.
+    """
     folder = HOME / "remote"
+    own: dict[str, Any] = {"cache": {"dir": str(cache)}} if cache else {}
     try:
         with Repo(str(root)) as repo:
             named = bool(repo.config["core"].get("remote"))
-        own = {"remote": {REMOTE: {"url": str(folder)}}, "core": {"remote": REMOTE}} if not named and folder.is_dir() else None
-        with Repo(str(root), config=own) as repo:
+        if not named and folder.is_dir():
+            own |= {"remote": {REMOTE: {"url": str(folder)}}, "core": {"remote": REMOTE}}
+        with Repo(str(root), config=own or None) as repo:
             yield Objects(repo)
     except DvcException as fault:
         raise PipelineError(f"DVC cannot be used in {root}: {fault}") from None

@@ -14,7 +14,7 @@ from evergreen.monitoring import database, loop_tables, request_log
 from evergreen.release.ledger import Ledger
 from evergreen.release.live import Place, Release, first
 from evergreen.release.registry import Registry
-from flows import champion, keepsakes, remote, retraining, workspace
+from flows import champion, keepsakes, objects, remote, retraining, workspace
 from flows.champion import champion_of
 from flows.inputs import gathered
 from flows.pipeline import read_pipeline
@@ -35,7 +35,7 @@ def settle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("EVERGREEN_HOME", str(place))
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(folder / "site"))
     monkeypatch.delenv("EVERGREEN_LOG_URL", raising=False)
-    for module in (workspace, remote, champion, retraining):
+    for module in (objects, workspace, remote, champion, retraining):
         monkeypatch.setattr(module, "HOME", place)
     monkeypatch.setattr(workspace, "WORKTREES", place / "worktrees")
     monkeypatch.setattr(keepsakes, "CANDIDATES", place / "candidates")

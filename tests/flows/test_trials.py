@@ -13,7 +13,7 @@ import pytest
 from evergreen.config import Release
 from evergreen.errors import ReleaseError
 from flows import ledger as ledger_module
-from flows import release, remote, service, settle, signing, trials, workspace
+from flows import objects, release, remote, service, settle, signing, trials, workspace
 from tests.factories import keyword
 from tests.flows.stored import repackaged, stored_project
 from tests.project_factories import git
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.long
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     found = tmp_path_factory.mktemp("trial") / "home"
     with pytest.MonkeyPatch.context() as patch:
-        for module in (release, remote, settle, service, workspace):
+        for module in (objects, release, remote, settle, service, workspace):
             patch.setattr(module, "HOME", found)
         for module in (settle, release):
             patch.setattr(module, "STATE", found / "release")
