@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 BY_ITSELF = "Evergreen"
+FINAL = {"unknown", "taken", "done", "stale", "given up"}  # refusals after which there is nothing left to do
 Say = Callable[[str], None]
 Release = Callable[[Path, Candidate, Params, str, str, Say], str]
 
@@ -84,7 +85,8 @@ def retraining(
         )
         if isinstance(claim, Refusal):
             say(f"nothing is trained: {claim.because}")
-            return Outcome("refused", f"not now: {claim.because}", refusal=claim)
+            later = "" if claim.reason in FINAL else "; it stays on record, and is tried again by itself (`evergreen alerts`)"
+            return Outcome("refused", f"not now: {claim.because}{later}", refusal=claim)
         return _claimed(root, asked, claim, engine, params, rows, fault, step=step, run=run, say=say, release=release)
 
 
