@@ -73,6 +73,7 @@ def _rows(project: Path, newer: Path, params: Params) -> dict[str, Any]:
     fresh = fresh.sort_values(["timestamp", "id"], ignore_index=True)
     half = len(fresh) // 2
     test = pd.concat([splits["test"], fresh[half:]], ignore_index=True)
+    test = test.dropna(axis="columns")  # what only the newer file tells
     return {
         "train": pd.concat([splits["train"], fresh[:half]], ignore_index=True),
         "validation": splits["validation"],
@@ -115,6 +116,7 @@ def _run(
     )  # fmt: skip
     training.run()
     seconds, cpu = time.monotonic() - began, time.process_time() - busy
+    print(f"{start} {epochs} {rate:g}: trained in {seconds:.0f} s", flush=True)
     answers = np.array(labels)[_logits(model, encoded(rows["test"]).rows).argmax(axis=1)]
     bout = Bout(champion, _right(rows, answers), cluster_codes(rows["test"]["customer"].tolist()))
     knobs = params.challenge
