@@ -14,7 +14,7 @@ pytestmark = pytest.mark.timeout(900)
 
 def test_one_command_makes_every_output(finished: Path) -> None:
     made = outputs(finished)
-    assert len(yaml.safe_load((finished / "dvc.lock").read_text(encoding="utf-8"))["stages"]) == 13
+    assert len(yaml.safe_load((finished / "dvc.lock").read_text(encoding="utf-8"))["stages"]) == 14
     assert [path for path in made if not (finished / path).exists()] == []
     assert (finished / "build/bento/bento.yaml").is_file()
 
@@ -28,14 +28,14 @@ def test_a_run_leaves_git_clean_but_for_what_a_version_is_made_of(project: Path)
 def test_a_second_repro_runs_nothing(project: Path) -> None:
     before = (project / "dvc.lock").read_bytes()
     done = dvc(project, "repro")
-    assert done.stdout.count("didn't change, skipping") == 13
+    assert done.stdout.count("didn't change, skipping") == 14
     assert "Data and pipelines are up to date" in done.stdout
     assert (project / "dvc.lock").read_bytes() == before
 
 
 def test_train_says_that_all_is_up_to_date_and_shows_the_summary(project: Path) -> None:
     said = evergreen(project, "train").stdout
-    assert "All 13 stages are up to date" in said
+    assert "All 14 stages are up to date" in said
     assert "Starting a flow run" not in said
     for shown in ("accuracy", "Verdict", "reports/dossier.html", "build/bento", "next"):
         assert shown in said
@@ -48,7 +48,7 @@ def test_a_flow_runs_what_an_edit_touches_shows_the_rest_as_cached_and_stays_on_
     assert said.count("cached: nothing it depends on has changed") == 10
     assert "REJECT" in said[said.index("\ngate\n") : said.index("\ndocument\n")]
     assert attempts(project) == []
-    assert evergreen(project, "train").stdout.startswith("All 13 stages are up to date")
+    assert evergreen(project, "train").stdout.startswith("All 14 stages are up to date")
 
 
 @pytest.mark.long
