@@ -115,10 +115,16 @@ async def _deployment(
             schedules=schedules,
             concurrency_limit=ConcurrencyLimitConfig(**item["concurrency_limit"]),
             work_pool_name=pool.name,
-            job_variables={**item["work_pool"].get("job_variables", {}), **asked.variables},
+            job_variables=_merged(item["work_pool"]["job_variables"], asked.variables),
         )
     except (OSError, MissingFlowError, ScriptError) as fault:
         raise PipelineError(f"the flow {item['entrypoint']} of {FILE} cannot be loaded from {root}: {fault}") from None
+
+
+def _merged(own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a deployment's job variables with those asked for; an environment is added to, not replaced."""
+    environment = {**own["env"], **given["env"]} if isinstance(given.get("env"), dict) else own["env"]
+    return {**own, **given, "env": environment}
 
 
 async def _ensured(client: PrefectClient, root: Path, asked: Pool, default: str) -> WorkPool:

@@ -22,6 +22,7 @@ from rich.text import Text
 
 from evergreen.config import load_params
 from evergreen.errors import PipelineError, ReleaseError
+from evergreen.processes import die_with_parent
 from evergreen.release.control import running as answers
 from evergreen.release.live import Place
 from flows import HOME, connection
@@ -85,7 +86,6 @@ class Machine:
             "EVERGREEN_PROJECT": str(root),  # prefect.yaml asks for it
             "PREFECT_SERVER_API_HOST": LOOPBACK,
             "PREFECT_SERVER_API_PORT": str(port),
-            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
             "PREFECT_WORKER_QUERY_SECONDS": f"{given.poll:g}",
             "PYTHONPATH": os.pathsep.join(
                 filter(None, (str(root), os.environ.get("PYTHONPATH")))
@@ -122,7 +122,8 @@ class Machine:
             self.server.start()
         if not self._server_answers(ending):
             return False
-        self._deploy()
+        if not self._deployed(ending):
+            return False
         self.worker.start()
         self.alerts.start()
         self.releases.start()
@@ -183,12 +184,23 @@ class Machine:
                 raise PipelineError(f"no Prefect server answers on {self.api} within {SECONDS_TO_COME_UP} s; its log: {self.server.log}")
         return False
 
-    def _deploy(self) -> None:
-        command = [sys.executable, "-m", "flows", "deploy"]
-        done = subprocess.run(command, env=self.environment, cwd=self.root, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise PipelineError(f"the deployments could not be made:\n{(done.stderr or done.stdout).strip()[-2000:]}")
-        self._say(f"deployments: {', '.join(done.stdout.split())}")
+    def _deployed(self, ending: Ending) -> bool:
+        """Bring the server up to date; return False where the end was asked for first."""
+        log = LOGS / "deploy.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as told, subprocess.Popen(
+            [sys.executable, "-m", "flows", "deploy"], cwd=self.root, env=self.environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=told, text=True, start_new_session=True, preexec_fn=die_with_parent,
+        ) as process:  # fmt: skip
+            while process.poll() is None:
+                if ending.within(0.1):
+                    process.kill()
+                    return False
+            names = process.stdout.read().split() if process.stdout else []
+        if process.returncode:
+            raise PipelineError(f"the deployments could not be made:\n{last_words(log)}")
+        self._say(f"deployments: {', '.join(names)}")
+        return True
 
     def _say(self, words: str) -> None:
         self.console.print(Text.assemble((time.strftime("%H:%M:%S  "), "dim"), words), soft_wrap=True)

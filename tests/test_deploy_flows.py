@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -180,10 +181,7 @@ def pods() -> dict[str, dict[str, Any]]:
 
 
 def containers() -> dict[str, dict[str, Any]]:
-    found = {}
-    for name, pod in pods().items():
-        [found[name]] = pod["spec"]["containers"]
-    return found
+    return {container["name"]: container for pod in pods().values() for container in pod["spec"]["containers"]}
 
 
 def job() -> dict[str, Any]:
@@ -204,7 +202,8 @@ def test_kustomize_builds_them_with_the_images_named_once() -> None:
     assert done.returncode == 0, done.stderr
     built = list(yaml.safe_load_all(done.stdout))
     assert {(one["kind"], one["metadata"]["name"]) for one in built} == manifests().keys()
-    images = {one["spec"]["template"]["spec"]["containers"][0]["image"] for one in built if one["kind"] == "Deployment"}
+    found = [one["spec"]["template"]["spec"]["containers"] for one in built if one["kind"] == "Deployment"]
+    images = {container["image"] for all_of_them in found for container in all_of_them}
     assert images == {f"{entry['newName']}:{entry['newTag']}" for entry in kustomization()["images"]}
 
 
@@ -224,9 +223,9 @@ def test_selectors_find_the_pods_they_mean() -> None:
 
 def test_the_server_is_reached_where_the_others_look_for_it() -> None:
     [port] = manifests()["Service", "evergreen-prefect"]["spec"]["ports"]
-    [open_port] = containers()["evergreen-prefect"]["ports"]
-    assert (port["targetPort"], str(open_port["containerPort"])) == (open_port["name"], containers()["evergreen-prefect"]["command"][-1])
-    for name in ("evergreen-worker", "evergreen-alerting"):
+    [open_port] = containers()["server"]["ports"]
+    assert (port["targetPort"], str(open_port["containerPort"])) == (open_port["name"], containers()["server"]["command"][-1])
+    for name in ("worker", "alerts", "releases"):
         assert plain(containers()[name])["PREFECT_API_URL"] == "http://evergreen-prefect/api"
     assert port["port"] == 80
 
@@ -242,15 +241,15 @@ def secrets(container: dict[str, Any]) -> dict[str, tuple[str, str]]:
 
 def test_pods_have_no_rights_and_write_to_their_volumes_alone() -> None:
     for name, pod in pods().items():
-        [container] = pod["spec"]["containers"]
-        assert container["securityContext"] == LOCKED
         assert pod["spec"]["securityContext"]["runAsNonRoot"] and pod["spec"]["enableServiceLinks"] is False
         assert pod["spec"]["securityContext"]["runAsUser"] == job()["pod"]["spec"]["securityContext"]["runAsUser"]
         assert (pod["spec"].get("serviceAccountName") is None) == (pod["spec"].get("automountServiceAccountToken") is False)
-        assert container["resources"]["limits"]["memory"] and container["resources"]["requests"]["cpu"]
-        mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
-        folders = [value for value in plain(container).values() if value.startswith("/") and value != "/api"]
-        assert folders and all(any(folder.startswith(f"{mount}/") for mount in mounted) for folder in folders), name
+        for container in pod["spec"]["containers"]:
+            assert container["securityContext"] == LOCKED
+            assert container["resources"]["limits"]["memory"] and container["resources"]["requests"]["cpu"]
+            mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
+            folders = [value for value in plain(container).values() if value.startswith("/") and value != "/api"]
+            assert folders and all(any(folder.startswith(f"{mount}/") for mount in mounted) for folder in folders), name
 
 
 def test_only_the_worker_may_ask_kubernetes_and_only_for_jobs() -> None:
@@ -265,12 +264,12 @@ def test_only_the_worker_may_ask_kubernetes_and_only_for_jobs() -> None:
 
 
 def test_the_worker_takes_runs_of_the_pool_that_the_guide_makes() -> None:
-    command = containers()["evergreen-worker"]["command"]
+    command = containers()["worker"]["command"]
     pool = command[command.index("--pool") + 1]
     assert f"--pool {pool} --type kubernetes" in GUIDE.read_text(encoding="utf-8")
-    environment = plain(containers()["evergreen-worker"])
+    environment = plain(containers()["worker"])
     kept = "PREFECT_INTEGRATIONS_KUBERNETES_WORKER_API_AUTH_STRING_SECRET"
-    assert secrets(containers()["evergreen-worker"])["PREFECT_API_AUTH_STRING"] == (environment[f"{kept}_NAME"], environment[f"{kept}_KEY"])
+    assert secrets(containers()["worker"])["PREFECT_API_AUTH_STRING"] == (environment[f"{kept}_NAME"], environment[f"{kept}_KEY"])
 
 
 def test_the_guide_makes_every_secret_and_every_volume_that_is_asked_for() -> None:
@@ -284,8 +283,22 @@ def test_the_guide_makes_every_secret_and_every_volume_that_is_asked_for() -> No
     assert "://" not in "".join(line for line in (CLUSTER / "server.yaml").read_text(encoding="utf-8").splitlines() if "#" not in line)
 
 
+def test_what_up_runs_beside_server_worker_and_service_runs_at_the_desk() -> None:
+    """A process that `evergreen up` comes to run has a place in the cluster, too."""
+    run_by_up = set(re.findall(r'sys\.executable, "-m", "(flows\.\w+)"', (ROOT / "flows" / "up.py").read_text(encoding="utf-8")))
+    desk = pods()["evergreen-desk"]["spec"]["containers"]
+    assert run_by_up and {container["command"][2] for container in desk} == run_by_up
+    places = job()["defaults"]["env"]
+    for container in desk:
+        assert container["command"][-1] == places["EVERGREEN_PROJECT"] and plain(container)["EVERGREEN_HOME"] == places["EVERGREEN_HOME"]
+    [claim] = [
+        volume["persistentVolumeClaim"]["claimName"] for volume in pods()["evergreen-desk"]["spec"]["volumes"] if volume["name"] == "state"
+    ]
+    assert claim == job()["defaults"]["claim"]
+
+
 def test_probes_ask_routes_that_need_no_password() -> None:
-    paths = {probe["httpGet"]["path"] for name, probe in containers()["evergreen-prefect"].items() if name.endswith("Probe")}
+    paths = {probe["httpGet"]["path"] for name, probe in containers()["server"].items() if name.endswith("Probe")}
     assert paths == {"/api/health", "/api/ready"}
 
 
@@ -293,7 +306,7 @@ def test_probes_ask_routes_that_need_no_password() -> None:
 def test_the_server_comes_up_with_the_manifests_settings_on_postgresql_and_asks_for_its_password(
     tmp_path: Path, postgresql: Server
 ) -> None:
-    container = containers()["evergreen-prefect"]
+    container = containers()["server"]
     settings = {name: value.replace("/tmp/", f"{tmp_path}/") for name, value in plain(container).items()}
     word = "evergreen:not-so-secret"
     told = {
@@ -318,3 +331,29 @@ def test_the_server_comes_up_with_the_manifests_settings_on_postgresql_and_asks_
         assert word not in done.stdout + done.stderr
         due = until(lambda: json.loads(evergreen(project, "status", "--json", env=known).stdout)["upcoming"])
         assert [run["deployment"] for run in due] == ["monitor"]
+
+
+@pytest.mark.long
+def test_what_a_job_runs_completes_its_flow_run_in_the_clone(tmp_path: Path) -> None:
+    """As in a container, but for the container: the job's environment, the image's entrypoint, and the command that a worker gives."""
+    origin = stand_in_project(tmp_path / "origin")
+    git(origin, "init", "--quiet", "--initial-branch=main")
+    git(origin, "add", "--all")
+    git(origin, "commit", "--quiet", "--message=A project")
+    with prefect_server(tmp_path / "server") as api:
+        mine = environment_of(tmp_path / "home", PREFECT_API_URL=api)
+        done = evergreen(origin, "deploy", "--pool", "evergreen-cluster", "--type", "kubernetes", env=mine)
+        assert done.returncode == 0, done.stderr
+        [monitor] = [item for item in ask(api, "deployments/filter") if item["name"] == "monitor"]
+        run = ask(api, f"deployments/{monitor['id']}/create_flow_run", {"state": {"type": "PENDING"}})
+        places = {name: value.replace("/var/lib/evergreen", f"{tmp_path}/volume") for name, value in job()["defaults"]["env"].items()}
+        own = {"HOME": str(tmp_path), "PREFECT_HOME": f"{tmp_path}/prefect", "EVERGREEN_REPOSITORY": str(origin)}
+        env = {**mine, **monitor["job_variables"]["env"], **places, **own, "PREFECT__FLOW_RUN_ID": run["id"]}
+        command = [str(ENTER), sys.executable, "-m", "prefect", "flow-run", "execute"]
+        ran = subprocess.run(command, env=env, cwd="/", capture_output=True, text=True, timeout=240)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        found = ask(api, "flow_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
+    assert [one["state_name"] for one in found] == ["Completed"]
+    clone = tmp_path / "volume" / "project"
+    word = (tmp_path / "volume" / "home" / "ran-monitor").read_text().splitlines()
+    assert word == [str(clone), ".", str(clone / "flows" / "monitor.py")]

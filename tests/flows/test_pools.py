@@ -15,6 +15,7 @@ from pydantic import ConfigDict
 
 from evergreen.home import LOG_URL
 from flows.deploy import TYPES, read_template
+from flows.deployments import _merged as merged
 from flows.deployments import described
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +66,7 @@ def template(kind: str) -> dict[str, Any]:
 def rendered(kind: str, name: str = "monitor", **given: Any) -> dict[str, Any]:
     """Return the job of a deployment's run, as a worker of this kind gets it."""
     item = DEPLOYMENTS[NAMES.index(name)]
-    values = {**item["work_pool"].get("job_variables", {}), **given}
+    values = merged(item["work_pool"]["job_variables"], given)
     nobody: Any = object()  # in the place of a client: there is no block and no variable to ask a server for
     job = asyncio.run(Job.from_template_and_values(template(kind), values, client=nobody))
     return job.model_dump()

@@ -57,8 +57,9 @@ def status(project: Path, env: Mapping[str, str]) -> dict[str, Any]:
 
 def api_of(home: Path, process: "subprocess.Popen[bytes]") -> str:
     """Wait until all is up; return the address of Prefect's API."""
-    until(lambda: "deployments: monitor/monitor, retrain/retrain" in said(home) or process.poll() is not None)
+    until(lambda: (home / "up.json").exists() or process.poll() is not None)
     assert process.poll() is None, said(home)
+    assert "deployments: monitor/monitor, retrain/retrain" in said(home)
     return str(json.loads((home / "up.json").read_text())["api"])
 
 
@@ -175,6 +176,16 @@ def test_a_damaged_pointer_to_the_live_version_stops_nothing_else(project: Path,
 def test_ctrl_c_while_it_comes_up_ends_all_of_it(project: Path, home: Path) -> None:
     with up(project, home) as process:
         until(lambda: "Prefect's server comes up" in said(home) and len(belonging(home)) > 1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 0, said(home)
+        assert names(belonging(home)) == []
+
+
+@pytest.mark.long
+def test_ctrl_c_while_deployments_are_made_ends_all_of_it(project: Path, home: Path) -> None:
+    (project / "flows" / "retrain.py").write_text("import time\n\ntime.sleep(600)\n")
+    with up(project, home) as process:
+        until(lambda: [one for one in names(belonging(home)) if one.endswith("flows deploy")])
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE) == 0, said(home)
         assert names(belonging(home)) == []
