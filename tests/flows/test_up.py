@@ -57,7 +57,8 @@ def status(project: Path, env: Mapping[str, str]) -> dict[str, Any]:
 
 def api_of(home: Path, process: "subprocess.Popen[bytes]") -> str:
     """Wait until all is up; return the address of Prefect's API."""
-    until(lambda: (home / "up.json").exists() or process.poll() is not None)
+    known = home / "up.json"  # one of a process that was killed may still lie there
+    until(lambda: process.poll() is not None or (known.exists() and json.loads(known.read_text())["pid"] == process.pid))
     assert process.poll() is None, said(home)
     assert "deployments: monitor/monitor, retrain/retrain" in said(home)
     return str(json.loads((home / "up.json").read_text())["api"])
