@@ -22,26 +22,35 @@ def sentence(found: "Look") -> str:
 
 
 def markdown(found: "Look") -> str:
-    """Return what a look came to as Markdown: the decision first, then figures and tests."""
-    lines = [f"# {sentence(found)}", ""]
-    if found.decision:
-        lines += [f"**{found.decision.action}**: {found.decision.because}", ""]
+    """Return what a look came to as Markdown: the decision first, then figures, what has changed, and tests."""
+    lines = [f"**{found.decision.action}**: {found.decision.because}" if found.decision else sentence(found), ""]
+    if found.page:
+        lines += [f"The whole account, over all windows: `{found.page}`", ""]
     if found.facts is None:
         return "\n".join(lines)
     facts = found.facts
     lines += [f"{moment(facts['since'])} to {moment(facts['until'])} UTC, {facts['rows']:,} answers, {facts['labelled']:,} labelled", ""]
-    lines += ["| | now | at the snapshot | lost |", "|---|---|---|---|"]
+    lines += ["| accuracy | now | at the snapshot | lost |", "|---|---|---|---|"]
     lines += [
-        _figures("accuracy, measured by late labels", facts["quality"]),
-        _figures("accuracy, estimated without labels", facts["estimate"]),
+        _figures(name, facts, facts[part]) for name, part in (("by late labels", "quality"), ("estimated without labels", "estimate"))
     ]
-    lines += ["", "| test | kind | p-value | | where |", "|---|---|---|---|---|"]
+    lines += ["", *_changes(facts["explanation"] or {})]
+    lines += ["## Drift tests", "", "| test | kind | p-value | | where |", "|---|---|---|---|---|"]
     for test in sorted(facts["drift"]["tests"], key=lambda test: (not test["alarm"], test["p_value"] is None, test["p_value"])):
         p_value = "–" if test["p_value"] is None else f"{test['p_value']:.2g}"
-        lines.append(
-            f"| {_safe(test['name'])} | {test['kind']} | {p_value} | {'**alarm**' if test['alarm'] else ''} | {_safe(test['note'])} |"
-        )
+        where = " ".join(filter(None, [test.get("note"), f"({test['scale']})" if test.get("scale") not in (None, "window") else ""]))
+        lines.append(f"| {_safe(test['name'])} | {test['kind']} | {p_value} | {'**alarm**' if test['alarm'] else ''} | {_safe(where)} |")
     return "\n".join(lines)
+
+
+def _changes(explanation: Facts) -> list[str]:
+    """Return the words and slices that have changed as a table; nothing where none has."""
+    words = [(f"word {one['word']}{' (new)' if one['new'] else ''}", one) for one in explanation.get("words", [])]
+    changes = words + [(f"{one['by']} {one['name']}", one) for one in explanation.get("slices", [])]
+    if not changes:
+        return []
+    rows = [f"| {_safe(name)} | {one['now']:.1%} | {one['before']:.1%} |" for name, one in changes]
+    return ["## What has changed", "", "| | now | at the snapshot |", "|---|---|---|", *rows, ""]
 
 
 def moment(seconds: float) -> str:
@@ -49,19 +58,15 @@ def moment(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
 
 
-def _figures(name: str, part: Facts | None) -> str:
+def _figures(name: str, facts: Facts, part: Facts | None) -> str:
     if not part or not part.get("accuracy"):
         return f"| {name} | – | – | – |"
-    return f"| {name} | {spanned(part['accuracy'])} | {_number(part.get('reference'))} | {spanned(part.get('loss'))} |"
+    return f"| {name} | {spanned(part['accuracy'])} | {facts['accuracy_at_snapshot']:.3f} | {spanned(part.get('loss'))} |"
 
 
 def spanned(figure: Facts | None) -> str:
     """Return a figure with its interval."""
     return "–" if not figure else f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
 
 
 def _safe(text: str | None) -> str:

@@ -141,9 +141,7 @@ def _figures(facts: dict[str, Any]) -> Table:
     table = _table(("", "left"), ("now", "right"), ("at the snapshot", "right"), ("lost", "right"))
     for name, part in (("accuracy, by late labels", facts["quality"]), ("accuracy, estimated", facts["estimate"])):
         if part and part.get("accuracy"):
-            table.add_row(
-                name, spanned(part["accuracy"]), f"{part['reference']:.3f}" if part.get("reference") else "-", spanned(part.get("loss"))
-            )
+            table.add_row(name, spanned(part["accuracy"]), f"{facts['accuracy_at_snapshot']:.3f}", spanned(part.get("loss")))
         else:
             table.add_row(name, "-", "-", "-")
     return table

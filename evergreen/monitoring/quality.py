@@ -46,7 +46,7 @@ def quality(labelled: pd.DataFrame, reference: pd.DataFrame, *, confidence_of_al
         "level": LEVEL,
         "from": float(times.min().timestamp()),
         "to": float(times.max().timestamp()),
-        **_figures(now, weights_N, before),
+        **figures(now, weights_N, before),
         "classes": _parts("label", labelled, reference, weights_N),
         "groups": [part for column in group_columns(labelled) for part in _parts(column, labelled, reference, weights_N)],
         "note": _note(labelled["confidence"].to_numpy(), confidence_of_all),
@@ -76,7 +76,8 @@ def _right(table: pd.DataFrame) -> NDArray[np.bool_]:
     return (table["label"] == table["prediction"]).to_numpy(bool)
 
 
-def _figures(now: NDArray[np.bool_], weights_N: Floats, before: NDArray[np.bool_]) -> dict[str, Any]:
+def figures(now: NDArray[np.bool_], weights_N: Floats, before: NDArray[np.bool_]) -> dict[str, Any]:
+    """Return accuracy, the reference's, and the loss, of labelled answers (N,) that weigh so much, and reference rows (M,)."""
     rows = _effective(weights_N)
     right = rows * float(weights_N[now].sum() / weights_N.sum()) if rows else 0.0
     loss = difference(int(before.sum()), len(before), right, rows, level=LEVEL)
@@ -90,8 +91,8 @@ def _parts(column: str, labelled: pd.DataFrame, reference: pd.DataFrame, weights
     for name in sorted({*labelled[column]}):
         chosen = (labelled[column] == name).to_numpy(bool)
         before = reference[reference[column] == name] if column in reference else reference.iloc[:0]
-        figures = _figures(_right(labelled[chosen]), weights_N[chosen], _right(before))
-        parts.append({"by": group_name(column), "name": str(name), "rows": int(chosen.sum()), **figures})
+        found = figures(_right(labelled[chosen]), weights_N[chosen], _right(before))
+        parts.append({"by": group_name(column), "name": str(name), "rows": int(chosen.sum()), **found})
     return sorted(parts, key=lambda part: -part["loss"]["value"] if part["loss"] else math.inf)
 
 

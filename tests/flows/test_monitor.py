@@ -1,6 +1,7 @@
 """The monitor as a flow and as a command: what Prefect and a person get to see of a look."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,17 @@ def test_a_look_is_told_in_one_line_and_one_page(project: Watched) -> None:
     found = project.look(1.0)
     assert sentence(found) == f"window 1 of {project.model.version}, 60 answers: no drift; decision: nothing"
     page = markdown(found)
-    assert page.startswith(f"# {sentence(found)}\n\n**nothing**: no reason to retrain")
-    assert "| accuracy, measured by late labels | – | – | – |" in page
+    assert page.startswith("**nothing**: no reason to retrain")
+    assert "| by late labels | – | – | – |" in page
     assert "| age\\_band | group |" in page
     assert sentence(project.look(1.0)) == "no time has passed since the last window"
+
+
+def test_what_has_changed_is_told_and_no_word_becomes_markup(project: Watched) -> None:
+    found = project.look(1.0)
+    word = {"word": "a|b*c", "now": 0.2, "before": 0.0, "score": 5.0, "new": True}
+    page = markdown(replace(found, facts={**(found.facts or {}), "explanation": {"words": [word], "slices": []}}))
+    assert "| word a\\|b\\*c (new) | 20.0% | 0.0% |" in page
 
 
 def test_the_command_judges_a_window_and_shows_what_was_seen(
