@@ -154,7 +154,8 @@ def _judged(
     from evergreen.monitoring.judging import judge_window
 
     model = whose.model_of(version, asked.root)
-    judgement = judge_window(engine, subject, span, reference=reference, model=model, settings=asked.params.monitor)
+    copies = look_pages.copies(asked.home)
+    judgement = judge_window(engine, subject, span, reference=reference, model=model, settings=asked.params.monitor, copies=copies)
     return look_pages.placed(asked.home, asked.params, judgement, reference)
 
 

@@ -29,6 +29,11 @@ def workspace(home: Path) -> Path:
     return home / FOLDER / "evidently"
 
 
+def copies(home: Path) -> Path:
+    """Return the folder of what was seen of the newest windows."""
+    return home / FOLDER / "seen"
+
+
 def placed(home: Path, params: Params, judgement: "Judgement", reference: "Reference") -> "Judgement":
     """Write the batch worth labelling where there is an alarm, and return the judgement with the places of batch and report."""
     from evergreen.monitoring.judging import worth_labelling

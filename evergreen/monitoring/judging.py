@@ -4,8 +4,10 @@ Knows the request log and the history, and nothing of which window is next, of d
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from sqlalchemy import Engine
 
@@ -18,6 +20,7 @@ from evergreen.monitoring.facts import facts, names
 from evergreen.monitoring.labelling import batch
 from evergreen.monitoring.quality import NEWEST, quality
 from evergreen.monitoring.request_log import Window
+from evergreen.monitoring.seen_files import keep, kept
 from evergreen.monitoring.window import Span, Subject, Traffic
 
 MOST_CONFIDENCES = 20_000  # answers that labelled ones are weighed against, the newest
@@ -32,12 +35,26 @@ class Judgement:
     seen: Seen
 
 
-def judge_window(engine: Engine, subject: Subject, span: Span, *, reference: Reference, model: Classifier, settings: Monitor) -> Judgement:
-    """Judge a window, together with the windows just before it for drift that comes slowly."""
-    traffic, table, seen = _rows(engine, subject, (span.since, span.until), settings.max_rows, reference, model, settings)
+def judge_window(
+    engine: Engine,
+    subject: Subject,
+    span: Span,
+    *,
+    reference: Reference,
+    model: Classifier,
+    settings: Monitor,
+    copies: Path | None = None,
+) -> Judgement:
+    """Judge a window, together with the windows just before it for drift that comes slowly.
+
+    `copies` is a folder for what was seen of windows, so that those before need not be seen through the model again.
+    """
+    times = (span.since, span.until)
+    traffic, table, seen = _rows(engine, subject, times, reference, model, settings)
     before = history.read(engine, model_version=subject.model_version, reference=subject.reference, last=settings.pooled - 1)
-    most = max(1, settings.max_rows // settings.pooled)  # of each, as the detectors look at no more of them together
-    earlier = [_rows(engine, subject, (one["since"], one["until"]), most, reference, model, settings)[2] for one in before]
+    earlier = [_earlier(engine, subject, one, reference, model, settings, copies) for one in before]
+    if copies is not None:
+        keep(seen, copies / f"{span.id(subject)}.parquet", most=settings.pooled)
     measured = measure(engine, subject.model_version, span.until, reference)
     found = facts(subject, span, traffic, table=table, seen=seen, earlier=earlier, reference=reference, quality=measured, settings=settings)
     return Judgement(found, table, seen)
@@ -64,16 +81,29 @@ def worth_labelling(judgement: Judgement, reference: Reference, *, most: int) ->
     )
 
 
-def _rows(
+def _earlier(
     engine: Engine,
     subject: Subject,
-    times: tuple[float, float],
-    most: int,
+    one: dict[str, Any],
     reference: Reference,
     model: Classifier,
     settings: Monitor,
+    copies: Path | None,
+) -> Seen:
+    """Return what was seen of a window before, at most its share of the rows that are looked at together."""
+    found = kept(copies / f"{one['id']}.parquet", reference.categories) if copies is not None else None
+    seen = found if found is not None else _rows(engine, subject, (one["since"], one["until"]), reference, model, settings)[2]
+    most = max(1, settings.max_rows // settings.pooled)
+    if len(seen) <= most:
+        return seen
+    return seen.take(np.sort(np.random.default_rng(settings.seed).choice(len(seen), size=most, replace=False)))
+
+
+def _rows(
+    engine: Engine, subject: Subject, times: tuple[float, float], reference: Reference, model: Classifier, settings: Monitor
 ) -> tuple[Traffic, pd.DataFrame, Seen]:
     asked = Window(*times, subject.model_version)
-    traffic = window.read(engine, asked, labels=reference.labels, columns=reference.categories, most=most, seed=settings.seed)
+    columns, most = reference.categories, settings.max_rows
+    traffic = window.read(engine, asked, labels=reference.labels, columns=columns, most=most, seed=settings.seed)
     table = distinct(traffic.table)
-    return traffic, table, look(table, model, reference.train, reference.categories)
+    return traffic, table, look(table, model, reference.train, columns)

@@ -1,6 +1,8 @@
 """One look of the monitor: windows follow one another, each is judged and decided upon once, whenever the monitor was killed."""
 
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -165,3 +167,15 @@ def test_a_monitor_killed_before_its_alert_raises_it_at_the_next_look(project: W
     project.look(2.1)
     [alert] = raised(project)
     assert alert.window == windows(project)[1]["id"]
+
+
+def test_windows_before_are_judged_alike_whether_what_was_seen_of_them_is_still_there(project: Watched, tmp_path: Path) -> None:
+    for day in range(3):
+        project.answer(quiet(60, seed=day), days=(day, day + 1))
+    project.look(1.0)
+    project.look(2.0)
+    shutil.copytree(tmp_path, tmp_path.with_name(f"{tmp_path.name} copied"))
+    copied = replace(project, home=tmp_path.with_name(f"{tmp_path.name} copied") / "home")
+    copied = replace(copied, url=f"sqlite:///{copied.home.parent / 'traffic.sqlite'}")
+    shutil.rmtree(copied.home / "monitor" / "seen")
+    assert project.look(3.0).facts == copied.look(3.0).facts
