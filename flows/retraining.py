@@ -168,19 +168,37 @@ def _order(root: Path, asked: Asked, claim: Claim, params: Params, rows: Gathere
 
 def _released(root: Path, candidate: Candidate, order: Order, params: Params, say: Say, release: Release | None) -> Outcome:
     """Release what the gate promotes; return how it ended."""
-    kept_in = keep(root, candidate)
+    kept_in = _kept_for_a_look(root, candidate, say)
     verdict = candidate.verdict["verdict"]
     notify(params.notify, "verdict", f"model {candidate.model_version}: {verdict}", str(candidate.verdict["summary"]), say=say)
     words = f"model {candidate.model_version}: {candidate.verdict['summary']}"
     released = None
     if verdict == "PROMOTE" and release is not None:
         if params.release.automatic:
-            released = release(root, candidate, params, order.who, order.why, say)
+            released = _tried(release, root, candidate, params, order, say)
         else:
             released = f"it waits for a person: `evergreen promote {candidate.model_version}` (release.automatic is false)"
         say(released)
     words = f"{words} {released}" if released else words
     return Outcome("finished", words, candidate=candidate, released=released, keepsakes=kept_in)
+
+
+def _tried(release: Release, root: Path, candidate: Candidate, params: Params, order: Order, say: Say) -> str:
+    """Release, or say why it did not go: the model is made and on record, and training it again would not help."""
+    try:
+        return release(root, candidate, params, order.who, order.why, say)
+    except EvergreenError as fault:
+        again = f"it is on record; `evergreen promote {candidate.model_version}` tries again"
+        notify(params.notify, "failure", f"the release of model {candidate.model_version} has failed", f"{fault}; {again}", say=say)
+        return f"the release failed: {fault}; {again}"
+
+
+def _kept_for_a_look(root: Path, candidate: Candidate, say: Say) -> Path | None:
+    try:
+        return keep(root, candidate)
+    except (EvergreenError, OSError) as fault:  # no reason to lose a model
+        say(f"its reports could not be kept for a look: {fault}")
+        return None
 
 
 def by_release_flow(root: Path, candidate: Candidate, params: Params, who: str, why: str, say: Say) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from evergreen.errors import PipelineError
+from evergreen.errors import PipelineError, ReleaseError
 from evergreen.monitoring import alerts, slot
 from evergreen.params_file import edit_params
 from evergreen.release.ledger import Ledger
@@ -78,6 +78,16 @@ def test_a_promoted_candidate_waits_for_a_person_where_releases_are_not_automati
     edit_params(looped / "params.yaml", {"release.automatic": False})
     outcome = go(looped, release=lambda *_: pytest.fail("it was released"))
     assert "`evergreen promote " in (outcome.released or "")
+
+
+def test_a_release_that_fails_is_told_and_trains_nothing_again(looped: Path, engine: Engine) -> None:
+    def refused(*_: Any) -> str:
+        raise ReleaseError("the service does not take it")
+
+    outcome = go(looped, release=refused)
+    assert "the release failed: the service does not take it; it is on record; `evergreen promote" in outcome.words
+    assert slot.retrainings(engine)[0].state == "finished"
+    assert [alert.state for alert in alerts.listed(engine)] == ["done"]
 
 
 def test_a_stage_that_fails_frees_the_slot_and_is_told(looped: Path, engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
