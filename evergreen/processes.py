@@ -45,10 +45,11 @@ def stream(command: Sequence[str], environment: dict[str, str], folder: Path) ->
             yield line.rstrip("\n")
         return process.wait()
     finally:
-        _end(process)
+        end(process)
 
 
-def _end(process: "subprocess.Popen[str]") -> None:
+def end(process: "subprocess.Popen[str]") -> None:
+    """End the whole group of a process: politely first, by force after SECONDS_TO_END."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
     try:
@@ -57,5 +58,7 @@ def _end(process: "subprocess.Popen[str]") -> None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    if process.stdout:
-        process.stdout.close()
+    for pipe in (process.stdin, process.stdout):
+        if pipe:
+            with suppress(BrokenPipeError):
+                pipe.close()

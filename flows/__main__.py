@@ -141,11 +141,15 @@ def _run_flow(root: Path, console: Console, *, force: bool) -> None:
     HOME.mkdir(parents=True, exist_ok=True)
     for folder in (root, HOME):
         check_room(folder)
-    from flows.terminal import stages_shown
-    from flows.train import train
+    from flows.pipeline import environment
+    from flows.session import session
 
-    with stages_shown(console):
-        train(root, force=force)
+    with session(root, environment(root)):  # it starts while Prefect is imported and its server comes up
+        from flows.terminal import stages_shown
+        from flows.train import train
+
+        with stages_shown(console):
+            train(root, force=force)
 
 
 def _summary(given: argparse.Namespace) -> None:

@@ -17,10 +17,10 @@ from networkx import lexicographical_topological_sort
 
 from evergreen.disk import full_words, says_full
 from evergreen.errors import PipelineError
-from evergreen.processes import stream
 from flows import WORKTREES
 from flows.integrity import Say, drop_damaged_lists, mend
 from flows.objects import outputs_of
+from flows.session import dvc, in_session
 
 UNCHANGED = re.compile(r"^Stage '.*' didn't change, skipping")
 RESTORED = re.compile(r"^Stage '.*' is cached - skipping run")
@@ -123,17 +123,19 @@ def reproduce(root: Path, stage: str, *, say: Say, force: bool = False) -> str:
     if force:
         return _run(root, stage, say=say, force=True)
     data = stage.endswith(".dvc") and not all((root / out.path).exists() for out in outputs_of(root, stage))  # DVC stops at missing data
-    outcome = "restored" if data else _run(root, stage, say=say) if changed(root, stage) else "unchanged"
+    # a new process only for what has changed; a session knows that by itself
+    due = in_session(root) or changed(root, stage)
+    outcome = "restored" if data else _run(root, stage, say=say) if due else "unchanged"
     if outcome == "ran" or mend(root, stage, say=say):
         return outcome
     return _run(root, stage, say=say, force=True)
 
 
 def _run(root: Path, stage: str, *, say: Say, force: bool = False) -> str:
-    command = [sys.executable, "-m", "dvc", "repro", "--single-item", *(["--force"] if force else []), stage]
+    words = ["repro", "--single-item", *(["--force"] if force else []), stage]
     lines: list[str] = []
     outcome, stopping = "ran", False
-    output = stream(command, _environment(root), root)
+    output = dvc(root, words, environment(root))
     while True:
         try:
             line = next(output)
@@ -154,7 +156,7 @@ def _run(root: Path, stage: str, *, say: Say, force: bool = False) -> str:
     return outcome
 
 
-def _environment(root: Path) -> dict[str, str]:
+def environment(root: Path) -> dict[str, str]:
     """Return the environment of a stage: this interpreter's own `python` first, output unbuffered.
 
     In a worktree of its own a run also has its own locks and scratch files: it neither waits for a person's run nor blocks it.

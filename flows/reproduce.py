@@ -21,7 +21,8 @@ from evergreen.reports import read_report
 from flows import tasks
 from flows.ledger import trusted_keys
 from flows.objects import FOLDER, Objects, Output, digest, matches, opened, outputs_of, recorded
-from flows.pipeline import Pipeline, read_pipeline
+from flows.pipeline import Pipeline, environment, read_pipeline
+from flows.session import session
 from flows.workspace import workspace
 
 LOCK = "dvc.lock"
@@ -103,12 +104,13 @@ def _inputs_are_as_recorded(folder: Path, lock: bytes, version: Version) -> None
 def _rebuild(objects: Objects, folder: Path, record: Mapping[str, Output], measured: set[str]) -> dict[str, str]:
     """Force every stage, in order; return the hash of each output by its path."""
     log, rebuilt = get_run_logger(), {}
-    for stage in read_pipeline(folder).order:
-        tasks.reproduce(folder, stage, force=not stage.endswith(".dvc"))
-        for out in outputs_of(folder, stage):
-            rebuilt[out.path] = out.oid
-            if out.path in measured and out.path in record:
-                objects.lay(record[out.path].oid, out.path, folder / out.path)
-            elif out.path in record and record[out.path].oid != out.oid:
-                log.warning(f"  {out.path} is not what was recorded")
+    with session(folder, environment(folder)):
+        for stage in read_pipeline(folder).order:
+            tasks.reproduce(folder, stage, force=not stage.endswith(".dvc"))
+            for out in outputs_of(folder, stage):
+                rebuilt[out.path] = out.oid
+                if out.path in measured and out.path in record:
+                    objects.lay(record[out.path].oid, out.path, folder / out.path)
+                elif out.path in record and record[out.path].oid != out.oid:
+                    log.warning(f"  {out.path} is not what was recorded")
     return rebuilt
