@@ -113,7 +113,7 @@ async def _deployment(
             tags=item["tags"],
             parameters=item["parameters"],
             schedules=schedules,
-            concurrency_limit=ConcurrencyLimitConfig(**item["concurrency_limit"]),
+            concurrency_limit=ConcurrencyLimitConfig(**limit) if (limit := item.get("concurrency_limit")) else None,
             work_pool_name=pool.name,
             job_variables=_merged(item["work_pool"]["job_variables"], asked.variables),
         )

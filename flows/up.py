@@ -86,6 +86,8 @@ class Machine:
             "EVERGREEN_PROJECT": str(root),  # prefect.yaml asks for it
             "PREFECT_SERVER_API_HOST": LOOPBACK,
             "PREFECT_SERVER_API_PORT": str(port),
+            # In memory, its default, a killed server forgets which run holds a place, and the place of a run that died is never free again.
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
             "PREFECT_WORKER_QUERY_SECONDS": f"{given.poll:g}",
             "PYTHONPATH": os.pathsep.join(
                 filter(None, (str(root), os.environ.get("PYTHONPATH")))

@@ -44,8 +44,9 @@ def test_where_the_project_lies_is_said_by_the_worker_and_by_no_deployment() -> 
         assert item["parameters"] == {"root": "."}
 
 
-def test_a_second_run_of_a_deployment_is_turned_away() -> None:
-    assert all(item["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"} for item in described(ROOT))
+def test_a_second_look_is_turned_away_and_a_second_retraining_is_left_to_our_own_slot() -> None:
+    limits = {item["name"]: item.get("concurrency_limit") for item in described(ROOT)}
+    assert limits == {"monitor": {"limit": 1, "collision_strategy": "CANCEL_NEW"}, "retrain": None}
 
 
 def test_three_heartbeats_may_be_missed_before_a_run_counts_as_crashed() -> None:
