@@ -105,7 +105,8 @@ def _tell(ledger: Ledger, intent: Intent, facts: Mapping[str, Any]) -> Entry:
         why=intent.why,
         version=intent.version,
         model_version=intent.model_version,
-        commit=intent.commit or (None if ledger.registry.head() else ledger.registry.resolve("HEAD")),
+        commit=intent.commit,
+        lands=None if ledger.registry.head() else ledger.registry.resolve(intent.commit or "HEAD"),  # the branch begins somewhere
         facts=facts,
     )
 

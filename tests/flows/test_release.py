@@ -268,6 +268,20 @@ def test_what_was_changed_by_hand_is_found_with_the_moment_it_happened(project: 
     assert settle.settle(project, say=quiet) == []
 
 
+def test_what_was_live_before_there_was_a_registry_is_its_first_line(template: Path, project: Path, home: Path, tmp_path: Path) -> None:
+    git(project, "update-ref", "-d", "refs/heads/evergreen/models")
+    place = Place(home)
+    place.write(release._admitted(place, bento_folder(tmp_path / "own", threshold=0.55)))
+    first = live(home)
+    released(project, "HEAD~2")
+    entries = ledger_module.opened(project).read()
+    assert [(entry.event, entry.model_version == first, entry.commit is None) for entry in entries] == [
+        ("found", True, True),
+        ("promotion", False, False),
+    ]
+    assert sound(project, home)
+
+
 def test_where_git_cannot_be_written_going_back_works_and_is_told_later(project: Path, home: Path, commits: list[str]) -> None:
     released(project, commits[0])
     released(project, commits[1])
