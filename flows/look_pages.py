@@ -7,6 +7,7 @@ evidently/          Evidently's workspace: `evergreen monitor dashboard`
 """
 
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,7 @@ def draw(engine: "Engine", home: Path, params: Params, *, waiting: str | None, n
     from evergreen.monitoring import history, window
     from evergreen.monitoring.watch_page import watch_page
 
+    _retire(home, params)
     windows, decisions = [_linked(home, one) for one in history.read(engine, last=SHOWN)], history.read_decisions(engine, last=SHOWN)
     rows = (windows[-1]["explanation"] or {}).get("rows", []) if windows else []
     path = home / FOLDER / "index.html"
@@ -64,6 +66,14 @@ def draw(engine: "Engine", home: Path, params: Params, *, waiting: str | None, n
         file.write(page)
     beside.replace(path)
     return path
+
+
+def _retire(home: Path, params: Params) -> None:
+    """Remove batches that are older than the request log keeps their texts."""
+    horizon = time.time() - params.serve.log.keep_days * 86_400
+    for batch in (home / FOLDER / "batches").glob("*.csv"):
+        if batch.stat().st_mtime < horizon:
+            batch.unlink(missing_ok=True)
 
 
 def _linked(home: Path, facts: dict[str, Any]) -> dict[str, Any]:

@@ -117,7 +117,8 @@ def show_window(facts: dict[str, Any], console: Console) -> None:
     console.print()
     drift = facts["drift"]
     verdict = ("DRIFT", "bold red") if drift["alarm"] else ("no drift", "green")
-    console.print(Text.assemble(("Drift  ", "bold"), verdict, f"  p = {drift['p_value']:.2g}, alarm below {drift['level']:.2g}"))
+    told = f"p = {drift['p_value']:.2g}, alarm below {drift['level']:.2g}" if drift["p_value"] is not None else drift["note"]
+    console.print(Text.assemble(("Drift  ", "bold"), verdict, f"  {told}"))
     console.print(Padding(_tests(drift["tests"]), (0, 0, 0, 2)))
     explained = facts["explanation"] or {}
     changes = [(one["word"], "word", one) for one in explained.get("words", [])]
@@ -210,7 +211,8 @@ def _windows(windows: list[dict[str, Any]], decisions: "list[Recorded]") -> Tabl
             spanned(part["accuracy"]).split(" ")[0] if (part := one[name]) and part.get("accuracy") else "-"
             for name in ("quality", "estimate")
         ]
-        p_value = Text(f"{one['drift']['p_value']:.2g}", style="red" if one["drift"]["alarm"] else "")
+        found = one["drift"]["p_value"]
+        p_value = Text("-" if found is None else f"{found:.2g}", style="red" if one["drift"]["alarm"] else "")
         action = Text(decision.action, style=ACTIONS.get(decision.action, "")) if decision else Text("-")
         table.add_row(
             one["id"][:8], Text(one["model_version"]), f"{one['number']}", at(one["until"]), f"{one['rows']:,}", p_value, *figures, action

@@ -1,5 +1,8 @@
 """One look of the monitor: windows follow one another, each is judged and decided upon once, whenever the monitor was killed."""
 
+import csv
+import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -7,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from evergreen.errors import MonitorError
-from evergreen.monitoring import alerts, history, request_log
+from evergreen.monitoring import alerts, history, request_log, window
 from flows import look as module
+from flows.__main__ import main
+from flows.watching import show_look
 from tests.log_factories import labelled
 from tests.watch_factories import DAY, START, Watched, quiet, shifted, watched
 
@@ -179,3 +185,61 @@ def test_windows_before_are_judged_alike_whether_what_was_seen_of_them_is_still_
     copied = replace(copied, url=f"sqlite:///{copied.home.parent / 'traffic.sqlite'}")
     shutil.rmtree(copied.home / "monitor" / "seen")
     assert project.look(3.0).facts == copied.look(3.0).facts
+
+
+def test_one_text_sent_over_and_over_is_no_reason_to_fail(project: Watched, capsys: pytest.CaptureFixture[str]) -> None:
+    project.answer(quiet(60, seed=11).assign(text="where is my card"), days=(0, 1))
+    found = project.look(1.0)
+    assert found.facts and found.facts["drift"]["p_value"] is None and not found.facts["drift"]["alarm"]
+    assert (found.facts["rows"], found.facts["looked_at"]) == (60, 1)
+    show_look(found, Console(width=110))
+    assert "too few rows to test" in capsys.readouterr().out
+
+
+def test_after_an_alarm_there_is_a_batch_to_label_and_it_goes_when_the_log_would_forget_its_texts(project: Watched) -> None:
+    project.answer(shifted(150, seed=1), days=(0, 1), labelled=0.5)
+    found = project.look(1.0).facts
+    assert found and found["drift"]["alarm"]
+    batch = project.home / "monitor" / found["batch"]
+    with batch.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert 0 < len(rows) <= 50 and "quantum" in rows[0]["text"]
+    assert found["batch"] in (project.home / "monitor" / "index.html").read_text(encoding="utf-8")
+    os.utime(batch, (0, 0))
+    project.look(1.1)
+    assert not batch.exists()
+    assert found["batch"] not in (project.home / "monitor" / "index.html").read_text(encoding="utf-8")
+
+
+def test_labels_of_a_batch_come_in_by_the_command(project: Watched, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    project.answer(shifted(150, seed=1), days=(0, 1))
+    found = project.look(1.0).facts
+    batch = project.home / "monitor" / (found or {})["batch"]
+    batch.write_text(re.sub(r",,fraud,", ",access,fraud,", batch.read_text(encoding="utf-8"), count=3), encoding="utf-8")
+    monkeypatch.chdir(project.root)
+    for _ in range(2):
+        main(["label", str(batch), "--log", project.url])
+    assert capsys.readouterr().out.count("3 labels taken in") == 2
+    with project.engine() as engine:
+        assert window.labelled_since(engine, None) == 3
+    batch.write_text(f"id,label\n{'0' * 32},card\n", encoding="utf-8")
+    with pytest.raises(SystemExit):
+        main(["label", str(batch), "--log", project.url])
+    assert "holds no answer" in capsys.readouterr().err
+
+
+@pytest.mark.long
+def test_a_look_is_the_same_on_postgresql(tmp_path: Path, postgresql: Any) -> None:
+    facts = []
+    for url in (None, postgresql.fresh()):
+        project = watched(tmp_path / f"{url is None}", url)
+        drifting(project)
+        looks = [project.look(day) for day in (1.0, 2.0)]
+        facts.append([one.facts for one in looks])
+        assert len(raised(project)) == 1 and looks[1].decision and looks[1].decision.action == "retrain"
+    assert strip_ids(facts[0]) == strip_ids(facts[1])
+
+
+def strip_ids(found: list[Any]) -> list[Any]:
+    """Facts without the ids of rows, which are another in every log."""
+    return [{**one, "explanation": {**one["explanation"], "rows": None}, "batch": None} for one in found]
