@@ -20,7 +20,7 @@ from evergreen.access import FILE, KeyFile
 from evergreen.errors import EvergreenError, LogError, ReleaseError
 from evergreen.monitoring.records import new_id
 from evergreen.release.control import ask, running
-from evergreen.release.guardrails import Seen, broken
+from evergreen.release.guardrails import Seen, broken, unheard
 from evergreen.release.live import Live, Place
 
 if TYPE_CHECKING:
@@ -119,8 +119,22 @@ def watch(place: Place, trial: Live, settings: "Release", url: str, say: Say) ->
             if words := broken(seen, settings):
                 return Outcome(broken=words, figures=seen.report())
             if time.monotonic() >= deadline:
+                if not seen.answers and (texts := asked(url, began)):
+                    return Outcome(broken=[unheard(texts)], figures=seen.report())
                 say(f"{seen.answers:,} answers, {seen.failed:,} failures; every guardrail held")
                 return Outcome(figures=seen.report())
+
+
+def asked(url: str, since: float) -> int:
+    """Return how many texts callers had answered since a moment; 0 where the request log cannot say."""
+    from evergreen.monitoring import trial as on_record
+    from flows.request_log import opened
+
+    try:
+        with opened(url) as engine, engine.connect() as connection:
+            return on_record.asked(connection, since)
+    except LogError:
+        return 0
 
 
 def look(url: str, trial: Live, since: float, failed: int) -> Seen:

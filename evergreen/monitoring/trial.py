@@ -118,6 +118,13 @@ def told(connection: Connection, trial: Trial) -> int:
     return connection.execute(select(func.count()).select_from(answers).where(*_of(trial.champion, "champion", trial))).scalar_one()
 
 
+def asked(connection: Connection, since: float) -> int:
+    """Return how many answers callers got since a moment, whoever gave them."""
+    return connection.execute(
+        select(func.count()).select_from(answers).where(answers.c.time >= since, answers.c.role != "shadow")
+    ).scalar_one()
+
+
 def _of(version: str, role: str, trial: Trial) -> list[Any]:
     return [answers.c.model_version == version, answers.c.role == role, answers.c.time >= trial.start, answers.c.time <= trial.end]
 

@@ -66,3 +66,11 @@ def broken(seen: Seen, limits: Release) -> list[str]:
             f"(at most {limits.max_person_share:.0%} more is allowed)"
         )
     return words
+
+
+def unheard(texts: int) -> str:
+    """Return what is said of a challenger that answered nothing in a whole trial in which so many texts were answered by others."""
+    return (
+        f"it answered none of the {texts:,} texts that came meanwhile, so nothing speaks for it; see the service's log, "
+        f"and of a canary whether release.trial_share reaches any API key"
+    )

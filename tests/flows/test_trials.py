@@ -112,19 +112,22 @@ def test_a_challenger_that_is_unsure_of_everything_is_ended_in_shadow_and_the_ch
     assert entry.facts["trial"]["broken"] == [done.words.split(": ", 1)[1]]
 
 
-def test_a_canary_that_does_not_answer_is_ended_and_callers_never_notice(project: Path, live: Running) -> None:
+@pytest.mark.parametrize("first", [True, False], ids=["after its first answer", "at once"])
+def test_a_canary_that_does_not_answer_is_ended_and_callers_never_notice(project: Path, live: Running, first: bool) -> None:
     def stopped() -> None:
         live.wait_for(lambda: (live.place.read() or live).trial is not None)  # type: ignore[union-attr]
+        if first:
+            live.wait_for(lambda: 'role="canary"' in live.get("/metrics")[1])
         for pid in live.pids(live.place.read().trial.release.version):  # type: ignore[union-attr]
             os.kill(pid, signal.SIGSTOP)
 
     thread = threading.Thread(target=stopped)
     thread.start()
     with asked(live, callers=8):
-        done = released(project, "HEAD~1", SETTINGS.model_copy(update={"trial": "canary", "trial_minutes": 1.0}))
+        done = released(project, "HEAD~1", SETTINGS.model_copy(update={"trial": "canary", "trial_minutes": 1.0 if first else 0.15}))
     thread.join()
     assert not done.live
-    assert "were not answered by the challenger" in done.words
+    assert "by the challenger" in done.words or "it answered none of the" in done.words
     assert version(project) == "v1.0.0"
 
 

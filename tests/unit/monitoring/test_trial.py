@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from evergreen.errors import LogError
 from evergreen.monitoring.database import connect
-from evergreen.monitoring.trial import arm, find_trial, others, pairs, told
+from evergreen.monitoring.trial import arm, asked, find_trial, others, pairs, told
 from tests.log_factories import sqlite
 from tests.trial_factories import START, answer, label, log_of, shadow_rows
 
@@ -100,3 +100,8 @@ def test_a_champion_that_changed_meanwhile_leaves_the_pair_fixed(opened) -> None
 def test_a_log_without_such_a_trial_says_so(opened, rows, asked, words) -> None:
     with opened(rows) as connection, pytest.raises(LogError, match=words):
         find_trial(connection, **asked)
+
+
+def test_what_callers_were_answered_since_a_moment_is_counted_without_the_shadow(opened) -> None:
+    with opened(shadow()) as connection:
+        assert (asked(connection, START), asked(connection, START + 4), asked(connection, START + 99)) == (10, 6, 0)

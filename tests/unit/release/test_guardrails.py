@@ -7,7 +7,7 @@ import pytest
 from evergreen.config import Release
 from evergreen.evaluation.sequential import share
 from evergreen.monitoring.comparison import Arm
-from evergreen.release.guardrails import ENOUGH, Seen, broken
+from evergreen.release.guardrails import ENOUGH, Seen, broken, unheard
 
 LIMITS = Release(
     automatic=True,
@@ -59,3 +59,7 @@ def test_leaving_too_much_to_people_breaks_it_beyond_doubt(answers: int, person:
 def test_a_champion_that_nobody_asked_is_compared_with_nothing() -> None:
     unasked = arm(0, p50=math.nan)
     assert broken(Seen(unasked, arm(100, person=100), 0), LIMITS) == []
+
+
+def test_a_challenger_that_nobody_heard_is_named_with_what_it_missed() -> None:
+    assert "it answered none of the 1,200 texts that came meanwhile" in unheard(1200)
