@@ -55,6 +55,7 @@ class Asked:
     clock: float | None
     since: float | None = None
     until: float | None = None
+    evidently: bool = True
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def look(
     Times are seconds since 1970; `now` is another time than the present, for replays. Without `evidently` its report is left out.
     """
     params = load_params(root / "params.yaml")
-    asked = Asked(root, home, params, time.time() if now is None else now, now, since, until)
+    asked = Asked(root, home, params, time.time() if now is None else now, now, since, until, evidently)
     with _opened(url or traffic_url(params.serve.log.url)) as engine:
         version = whose.live(engine, home)
         if version is None:
@@ -156,7 +157,7 @@ def _judged(
     model = whose.model_of(version, asked.root)
     copies = look_pages.copies(asked.home)
     judgement = judge_window(engine, subject, span, reference=reference, model=model, settings=asked.params.monitor, copies=copies)
-    return look_pages.placed(asked.home, asked.params, judgement, reference)
+    return look_pages.placed(asked.home, asked.params, judgement, reference, report=asked.evidently)
 
 
 def _decide(engine: "Engine", asked: Asked, model_version: str, facts: dict[str, Any] | None, reference: "Reference | None") -> "Recorded":

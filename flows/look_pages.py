@@ -35,12 +35,12 @@ def copies(home: Path) -> Path:
     return home / FOLDER / "seen"
 
 
-def placed(home: Path, params: Params, judgement: "Judgement", reference: "Reference") -> "Judgement":
+def placed(home: Path, params: Params, judgement: "Judgement", reference: "Reference", *, report: bool) -> "Judgement":
     """Write the batch worth labelling where there is an alarm, and return the judgement with the places of batch and report."""
     from evergreen.monitoring.judging import worth_labelling
     from evergreen.monitoring.labelling import write_batch
 
-    facts = {**judgement.facts, "report": f"reports/{judgement.facts['id']}.html"}
+    facts = {**judgement.facts, "report": f"reports/{judgement.facts['id']}.html" if report else None}
     if facts["drift"]["alarm"]:
         rows = worth_labelling(judgement, reference, most=params.monitor.batch)
         if len(rows):

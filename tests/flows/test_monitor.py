@@ -1,5 +1,14 @@
 """The monitor as a flow and as a command: what Prefect and a person get to see of a look."""
 
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +20,7 @@ from prefect.testing.utilities import prefect_test_harness
 from flows import monitor as module
 from flows.__main__ import main
 from flows.look_words import markdown, sentence
-from tests.watch_factories import Watched, quiet, watched
+from tests.watch_factories import ROOT, Watched, quiet, watched
 
 
 @pytest.fixture
@@ -68,3 +77,38 @@ def test_the_flow_runs_each_part_as_a_task_and_says_what_it_came_to(project: Wat
         assert state.is_completed() and "no drift; decision: nothing" in (state.message or "")
         waiting: Callable[..., Any] = module.monitor(project.root, return_state=True)
         assert waiting.name == "Waiting"
+
+
+@pytest.mark.long
+def test_evidentlys_pages_are_served_to_this_machine_alone_and_end_with_the_command(project: Watched) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Evidently's own
+        project.look(1.0, evidently=True)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environment = {**os.environ, "EVERGREEN_HOME": str(project.home), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "flows", "monitor", "dashboard", "--port", str(port)]
+    with subprocess.Popen(
+        command, cwd=project.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as served:
+        try:
+            projects = answered(f"http://127.0.0.1:{port}/api/projects")
+            assert [one["name"] for one in projects] == ["harbour-inbox"]
+        finally:
+            served.send_signal(signal.SIGINT)
+            told = served.communicate(timeout=120)[0]
+    assert f"http://127.0.0.1:{port}" in told and "Traceback" not in told
+    reports = [path.name for path in (project.home / "monitor" / "reports").iterdir()]
+    assert len(reports) == 1 and reports[0] in (project.home / "monitor" / "index.html").read_text(encoding="utf-8")
+
+
+def answered(url: str) -> Any:
+    """Ask until there is an answer."""
+    end = time.monotonic() + 180
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return json.load(answer)
+        except OSError:
+            assert time.monotonic() < end, f"{url} does not answer"
+            time.sleep(0.2)
