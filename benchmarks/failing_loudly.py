@@ -31,9 +31,7 @@ from evergreen.drift.rows import Seen, pool
 
 DATA = Path(os.environ.get("EVERGREEN_TEST_DATA", ROOT / ".." / "shared" / "data"))
 REFERENCE = 1000
-SIZES = (50, 150, 500)
 SHARES = (0.1, 0.3, 1.0)
-POOL, CHANGED = 2400, 520  # unchanged texts; texts of each change
 INTENTS = (
     "card_not_working",
     "lost_or_stolen_card",
@@ -64,16 +62,17 @@ def both(first: Texts, second: Texts) -> Texts:
     return Texts(np.concatenate([first.texts, second.texts]), pool([first.seen, second.seen]))
 
 
-def materials(data: Path, model_root: Path) -> dict[str, Texts]:
-    """Return the unchanged texts under "", and those of each change, as the model sees them."""
+def materials(data: Path, model_root: Path, largest: int) -> dict[str, Texts]:
+    """Return the unchanged texts under "", and those of each change, as the model sees them: enough for windows of `largest` rows."""
+    plain, changed = REFERENCE + 2 * largest, largest + 10
     model, known = classifier(model_root), vocabulary(split("train", model_root)["text"].tolist())
     bank = pd.concat([pd.read_csv(data / "banking77" / f"{name}.csv") for name in ("train", "test")]).drop_duplicates("text")
     bank = bank.sample(frac=1, random_state=SEED).reset_index(drop=True)
     texts = bank["text"].str.replace(r"\s+", " ", regex=True).str.strip().tolist()
-    kiva = pd.read_csv(data / "kiva" / "kiva_default.csv")["text"].drop_duplicates().sample(CHANGED, random_state=SEED).tolist()
-    others = [text for text, intent in zip(texts[POOL:], bank["category"][POOL:], strict=True) if intent in INTENTS][:CHANGED]
-    chosen = {"": texts[:POOL], "other intents": others, "other domain": kiva}
-    fresh = texts[POOL : POOL + CHANGED]
+    kiva = pd.read_csv(data / "kiva" / "kiva_default.csv")["text"].drop_duplicates().sample(changed, random_state=SEED).tolist()
+    others = [text for text, intent in zip(texts[plain:], bank["category"][plain:], strict=True) if intent in INTENTS][:changed]
+    chosen = {"": texts[:plain], "other intents": others, "other domain": kiva}
+    fresh = texts[plain : plain + changed]
     chosen |= {name: change(fresh, SEED) for name, change in CHANGES.items()}
     return {
         name: Texts(np.array(some, dtype=object), observed(pd.DataFrame({"text": some}), model, known)) for name, some in chosen.items()
@@ -95,7 +94,7 @@ def measured(cell: Cell, found: dict[str, Texts], labels: tuple[str, ...]) -> tu
     from evidently.legacy.utils.data_drift_utils import calculate_text_drift_score
 
     random = np.random.default_rng([SEED, cell.repeat, cell.size, int(cell.share * 100), *map(ord, cell.change[:4])])
-    plain = random.permutation(POOL)
+    plain = random.permutation(len(found[""].texts))
     before, window = found[""].take(plain[:REFERENCE]), found[""].take(plain[REFERENCE : REFERENCE + cell.size])
     affected = round(cell.share * cell.size)
     if cell.change:
@@ -111,31 +110,34 @@ def measured(cell: Cell, found: dict[str, Texts], labels: tuple[str, ...]) -> tu
     return cell, float(p_value), float(auc), bool(alarm)
 
 
-def table(found: pd.DataFrame, names: Sequence[str], column: str, heading: str) -> Figures:
+def table(found: pd.DataFrame, names: Sequence[str], sizes: Sequence[int], column: str, heading: str) -> Figures:
     """Return the share of alarms of each change and share (rows) at each size (columns): ours / Evidently's."""
     rows = []
     for name in names:
         for share in SHARES:
             part = found[(found["change"] == name) & (found["share"] == share)].groupby("size")[["ours", column]].mean()
-            rows.append([name, f"{share:.0%}", *(f"{part.loc[size, 'ours']:.0%} / {part.loc[size, column]:.0%}" for size in SIZES)])
+            rows.append([name, f"{share:.0%}", *(f"{part.loc[size, 'ours']:.0%} / {part.loc[size, column]:.0%}" for size in sizes)])
     mean = found[found["change"] != ""].groupby("size")[["ours", column]].mean()
-    rows.append(["all", "", *(f"{mean.loc[size, 'ours']:.0%} / {mean.loc[size, column]:.0%}" for size in SIZES)])
-    return Figures(heading, ["change", "of the rows", *(f"{size} rows" for size in SIZES)], rows, (0,))
+    rows.append(["all", "", *(f"{mean.loc[size, 'ours']:.0%} / {mean.loc[size, column]:.0%}" for size in sizes)])
+    return Figures(heading, ["change", "of the rows", *(f"{size} rows" for size in sizes)], rows, (0,))
 
 
 def main() -> None:
     """Measure and publish."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--sizes", type=lambda text: [int(size) for size in text.split(",")], default=[50, 150, 500], help="of windows")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--model", type=Path, default=ROOT, help="a checkout in which the pipeline has run")
     given = parser.parse_args()
     on = machine(threads=1)
-    found = materials(given.data, given.model)
+    found = materials(given.data, given.model, max(given.sizes))
     names = [name for name in found if name]
     print("texts observed", flush=True)
-    cells = [Cell("", size, 0.0, repeat) for size in SIZES for repeat in range(10 * given.repeats)]
-    cells += [Cell(name, size, share, repeat) for name in names for size in SIZES for share in SHARES for repeat in range(given.repeats)]
+    cells = [Cell("", size, 0.0, repeat) for size in given.sizes for repeat in range(10 * given.repeats)]
+    cells += [
+        Cell(name, size, share, repeat) for name in names for size in given.sizes for share in SHARES for repeat in range(given.repeats)
+    ]
     one = partial(measured, found=found, labels=classifier(given.model).labels)
     outcome = []
     with ProcessPoolExecutor(os.cpu_count(), initializer=threadpool_limits, initargs=(1,)) as workers:
@@ -152,16 +154,21 @@ def main() -> None:
     methods = {"ours": "ours", "matched": "Evidently's, threshold matched", "default": f"Evidently's own rule, on {OWN_RULE}"}
     alarms = Figures(
         "False alarms: windows in which nothing has changed",
-        ["method", *(f"{size} rows" for size in SIZES)],
-        [[name, *(f"{quiet.loc[size, column]:.1%}" for size in SIZES)] for column, name in methods.items()],
+        ["method", *(f"{size} rows" for size in given.sizes)],
+        [[name, *(f"{quiet.loc[size, column]:.1%}" for size in given.sizes)] for column, name in methods.items()],
     )
-    tables = [alarms, table(rows, names, "matched", "Power at the same 5% of false alarms: ours / Evidently's")]
+    tables = [alarms, table(rows, names, given.sizes, "matched", "Power at the same 5% of false alarms: ours / Evidently's")]
     notes = [
         f"{10 * given.repeats} quiet windows of each size, {given.repeats} windows of each change; the reference is drawn anew for each.",
         "Evidently's threshold is the 95th percentile of its ROC AUC over those same quiet windows, which is more than its users know.",
     ]
     publish(
-        "failing_loudly", title="Failing loudly on texts", command="python -m benchmarks.failing_loudly", on=on, tables=tables, notes=notes
+        "failing_loudly",
+        title="Failing loudly on texts",
+        command=f"python -m benchmarks.failing_loudly --sizes {','.join(map(str, given.sizes))} --repeats {given.repeats}",
+        on=on,
+        tables=tables,
+        notes=notes,
     )
 
 
