@@ -39,7 +39,7 @@ def clone(folder: Path) -> None:
 def repro(folder: Path) -> dict[str, float]:
     """Run `dvc repro` in a clone, showing its output; return the wall seconds of each stage that ran, DVC's work included."""
     began: list[tuple[str, float]] = []
-    output = stream([sys.executable, "-m", "dvc", "--cd", str(folder), "repro"], environment())
+    output = stream([sys.executable, "-m", "dvc", "repro"], environment(), folder)
     while True:
         try:
             line = next(output)
