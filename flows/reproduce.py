@@ -46,7 +46,7 @@ def reproduce(root: Path, version: str) -> Comparison:
         _record_is_whole(registry, objects, found, record)
         origin = _report(objects, record, plan.output("document", "provenance"))["code"]
         _go_back(registry, found, origin["commit"], folder)
-        _inputs_are_as_recorded(folder, lock, found)
+        _inputs_are_as_recorded(objects, folder, lock, found)
         notes += [f"{found.name} was made from changes that nobody had committed, and says so"] if origin["dirty"] else []
         rebuilt = _rebuild(objects, folder, record, measured)
         training = plan.output("finetune", "report")
@@ -89,15 +89,20 @@ def _go_back(registry: Registry, version: Version, commit: str, folder: Path) ->
     Registry(folder).git.run("checkout", "--quiet", "--detach", commit)
 
 
-def _inputs_are_as_recorded(folder: Path, lock: bytes, version: Version) -> None:
+def _inputs_are_as_recorded(objects: Objects, folder: Path, lock: bytes, version: Version) -> None:
     """Refuse a record whose code, settings or data are not those of its commit, before hours are spent on it."""
-    made = [out.path for stage in read_pipeline(folder).order for out in (*outputs_of(folder, stage), *recorded(lock))]
+    data = {out.path: out for stage in read_pipeline(folder).order if stage.endswith(".dvc") for out in outputs_of(folder, stage)}
+    for out in data.values():
+        objects.check(out.oid, out.path)
+    made = {out.path for out in recorded(lock)}
     for used in recorded(lock, "deps"):
-        # what a stage writes or DVC keeps is not in git; a folder's files are told one by one by what is made of them
-        if used.oid.endswith(FOLDER) or any(used.path == path or used.path.startswith(f"{path}/") for path in made):
+        if used.path in made or any(used.path.startswith(f"{path}/") for path in (*made, *data)):
             continue
-        if not matches(folder / used.path, used.oid):
-            what = "another than that of its commit" if (folder / used.path).exists() else "not in its commit"
+        kept = data.get(used.path)
+        if kept is None and used.oid.endswith(FOLDER):
+            continue  # a folder in git: its files are told by what is made of them
+        if kept.oid != used.oid if kept else not matches(folder / used.path, used.oid):
+            what = "another than that of its commit" if kept or (folder / used.path).exists() else "not in its commit"
             raise PipelineError(f"{version.name} was made with a {used.path} that is {what}, nor did DVC keep it; it cannot be rebuilt")
 
 
