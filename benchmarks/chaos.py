@@ -3,9 +3,10 @@
     python -m benchmarks.chaos [--rounds N] [--beside N] [--lease SECONDS] [--minutes N] [--seed N]
 
 In each round an alert comes in (the monitor's, and half the time one from outside too), then one of monitor, Prefect's worker, Prefect's
-server and the retraining is killed with SIGKILL, and the next round begins when every alert is answered and nothing runs. A caller asks
-the service all the while. Monitor and retraining are the stand-ins of tests/system/standins: the real look, alert, claim, lease, worktree
-and branch, with stages that only write for a second or two. `--beside` loops run at once, each a project of its own.
+server and the retraining, or worker and retraining together, is killed with SIGKILL, and the next round begins when every alert is
+answered and nothing runs. A caller asks the service all the while. Monitor and retraining are the stand-ins of tests/system/standins: the
+real look, alert, claim, lease, worktree, branch and ledger, with stages that only write for a second or two. `--beside` loops run at
+once, each a project of its own.
 """
 
 import argparse

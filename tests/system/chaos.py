@@ -37,7 +37,8 @@ from tests.project_factories import environment, git, small_project
 from tests.release_factories import bento_folder
 from tests.serving.running import running as service_running
 
-TARGETS = ("monitor", "worker", "server", "retraining")
+BOTH = "worker and retraining"  # nobody is left to tell Prefect of the run
+TARGETS = ("monitor", "worker", "server", "retraining", BOTH)
 PATIENCE = 600.0  # seconds within which the loop must have come to rest, before a round counts as lost
 EVERY = 20.0  # seconds between two looks of the monitor, where its schedule would have it look again
 STANDINS = Path(__file__).parent / "standins"
@@ -236,17 +237,20 @@ class Loop:
 
     def strike(self, target: str, chance: random.Random, start: float) -> tuple[Told, slot.Retraining | None, str | None]:
         """Kill the target at a random moment of its life; return also the retraining that died with it, and Prefect's run of it."""
+        run = current = None
         if target in ("server", "worker"):
             time.sleep(chance.uniform(0, 25))
             process = self.until(lambda: self.part(target), f"{target} runs")
         else:
-            self.until(lambda: self.of_flow(target), f"{target} begins")
+            name = "monitor" if target == "monitor" else "retraining"
+            self.until(lambda: self.of_flow(name), f"{target} begins")
             time.sleep(chance.uniform(0, 6))
-            process = self.until(lambda: self.of_flow(target), f"{target} runs")
-        current = slot.running(self.engine) if target == "retraining" else None
-        run = None
-        if target in ("retraining", "monitor"):
+            worker = self.until(lambda: self.part("worker"), "the worker runs") if target == BOTH else None
+            process = self.until(lambda: self.of_flow(name), f"{target} runs")
+            current = slot.running(self.engine) if name == "retraining" else None
             run = current.holder.rpartition(":")[2] if current else self.run_of(process.pid)
+            if worker:
+                os.kill(worker.pid, signal.SIGKILL)
         told = Told(target, time.monotonic() - start)
         os.kill(process.pid, signal.SIGKILL)
         return told, current, run
