@@ -1,15 +1,16 @@
 """The loop under `evergreen up` while its processes are killed at random moments: what was lost, what ran twice, how long it took.
 
-    python -m benchmarks.chaos [--rounds N] [--beside N] [--lease SECONDS] [--minutes N] [--seed N]
+    python -m benchmarks.chaos [--rounds N] [--log FILE] [--beside N] [--lease SECONDS] [--minutes N] [--seed N]
 
 In each round an alert comes in (the monitor's, and half the time one from outside too), then one of monitor, Prefect's worker, Prefect's
 server and the retraining, or worker and retraining together, is killed with SIGKILL, and the next round begins when every alert is
 answered and nothing runs. A caller asks the service all the while. Monitor and retraining are the stand-ins of tests/system/standins: the
 real look, alert, claim, lease, worktree, branch and ledger, with stages that only write for a second or two. `--beside` loops run at
-once, each a project of its own.
+once, each a project of its own. With `--log` each round is kept as a line of JSON, and a run goes on where an earlier one has ended.
 """
 
 import argparse
+import json
 import random
 import statistics
 import tempfile
@@ -17,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks._page import Figures, machine, publish
@@ -29,23 +31,16 @@ def main() -> None:
     """Measure and publish."""
     given = _parse()
     on = machine()
-    chance = random.Random(given.seed)
-    targets = [target for _ in range(given.rounds // len(TARGETS) + 1) for target in chance.sample(TARGETS, len(TARGETS))][: given.rounds]
+    done = _read(given.log)
+    targets = _targets(given.rounds, Counter(one.target for one in done), random.Random(given.seed + len(done)))
     parts = [targets[place :: given.beside] for place in range(given.beside)]
     with tempfile.TemporaryDirectory(prefix="evergreen-chaos-") as name, ThreadPoolExecutor(given.beside) as pool:
         works = [
-            pool.submit(
-                _rounds,
-                Path(name) / str(place),
-                part,
-                random.Random(given.seed + place),
-                given.lease,
-                time.monotonic() + 60 * given.minutes,
-            )
+            pool.submit(_rounds, Path(name) / str(place), part, random.Random(given.seed + len(done) + place), given)
             for place, part in enumerate(parts)
         ]
-        told = [one for work in works for one in work.result()]
-    options = "".join(f" --{option} {getattr(given, option):g}" for option in ("rounds", "beside", "lease", "seed"))
+        told = done + [one for work in works for one in work.result()]
+    options = "".join(f" --{option} {getattr(given, option):g}" for option in ("rounds", "beside", "lease"))
     publish(
         "chaos",
         title="The loop, killed at random moments",
@@ -59,6 +54,7 @@ def main() -> None:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--log", type=Path, help="file of rounds, one a line, that this run adds to")
     parser.add_argument("--beside", type=int, default=1, help="loops at once")
     parser.add_argument("--lease", type=float, default=90, help="seconds of policy.lease_seconds")
     parser.add_argument("--minutes", type=float, default=600, help="after which no round is begun")
@@ -66,16 +62,37 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _rounds(folder: Path, targets: Sequence[str], chance: random.Random, lease: float, end: float) -> list[Told]:
+def _read(log: Path | None) -> list[Told]:
+    """Return the rounds of earlier runs."""
+    if log is None or not log.exists():
+        return []
+    return [Told(**json.loads(line)) for line in log.read_text(encoding="utf-8").splitlines()]
+
+
+def _targets(rounds: int, done: Counter[str], chance: random.Random) -> list[str]:
+    """Return what is still to be killed, so that in the end each target has had its share, in an order by chance."""
+    shares = {target: rounds // len(TARGETS) + (place < rounds % len(TARGETS)) for place, target in enumerate(TARGETS)}
+    left = [target for target, share in shares.items() for _ in range(share - done[target])]
+    chance.shuffle(left)
+    return left[: max(rounds - done.total(), 0)]
+
+
+def _rounds(folder: Path, targets: Sequence[str], chance: random.Random, given: argparse.Namespace) -> list[Told]:
+    if not targets:
+        return []
     time.sleep(30 * int(folder.name))  # two that come up at once keep each other waiting
     folder.mkdir()
     found: list[Told] = []
-    with loop(folder, lease=lease) as running:
+    end = time.monotonic() + 60 * given.minutes
+    with loop(folder, lease=given.lease) as running:
         for number, target in enumerate(targets, start=1):
             if time.monotonic() > end:
                 break
             found.append(running.round(target, chance))
             print(f"{number} of {len(targets)}: {found[-1]}", flush=True)
+            if given.log:
+                with given.log.open("a", encoding="utf-8") as log:
+                    log.write(json.dumps(asdict(found[-1])) + "\n")
     return found
 
 
