@@ -85,7 +85,7 @@ class Story:
         )
 
     def _first_version(self) -> str:
-        run = self._prefect().start("retrain/retrain", {"person": "the demo", "why": "the first version"})
+        run = self._prefect().start("retrain/retrain", {"person": "the demo", "reason": "the first version"})
         self._watched(run, "training", SECONDS_TO_TRAIN)
         version = self._live_other_than(None)
         self.screen.say(f"model {version} has passed the gate and answers on {self._address()}")
