@@ -8,7 +8,6 @@ How a window of live traffic is judged:
     facts["drift"] = judge(reference, rows, number=number, settings=params.monitor, earlier=[...])    # evergreen.drift.alarms
     facts["estimate"] = estimate(reference, rows.probabilities, level=0.95, seed=params.monitor.seed)  # evergreen.drift.estimate
 
-`earlier` are the rows of the `params.monitor.pooled - 1` windows before, the newest last. `reference.model_version` says whose
-reference it
-is, `reference.digest` names its content, `reference.train` and `reference.own` count the texts that use each word.
+`earlier` are the rows of the `params.monitor.pooled - 1` windows before, the newest last. `reference.model_version` says whose reference
+it is, `reference.digest` names its content, `reference.train` and `reference.own` count the texts that use each word.
 """

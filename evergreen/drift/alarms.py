@@ -1,12 +1,10 @@
 """Whether a window of traffic comes from where the reference came from: one verdict for all detectors and all windows of a year.
 
-The chance of a false alarm is spent evenly: each of `windows` windows may alarm with a chance of `false_alarms / windows`, so that by
-the union
-bound the chance of any alarm in that many quiet windows is at most `false_alarms`, however the windows hang together through the
-reference
-they share (docs/decisions/drift-alarms.md). Half of a window's chance goes to the window itself, half to the newest windows taken
-together,
-for drift that comes too slowly for a single one. Knows nothing of files, of the request log, nor of what anyone does about an alarm.
+The chance of a false alarm is spent evenly: each of `windows` windows may alarm with a chance of `false_alarms / windows`, so that by the
+union bound the chance of any alarm in that many quiet windows is at most `false_alarms`, however the windows hang together through the
+reference they share (docs/decisions/drift-alarms.md). Half of a window's chance goes to the window itself, half to the newest windows
+taken together, for drift that comes too slowly for a single one. Knows nothing of files, of the request log, nor of what anyone does
+about an alarm.
 """
 
 from collections import Counter
@@ -43,10 +41,8 @@ def judge(reference: Reference, window: Seen, *, number: int, settings: Monitor,
     """Return `facts["drift"]` of the `number`-th window (1 is the first) of a model version.
 
     `earlier` holds the windows just before this one, the newest last; the newest `settings.pooled - 1` are taken. `p_value` is that of
-    the whole
-    window, adjusted for all detectors and both looks, and alarms at or below `level`; the `p_value` of each test is adjusted in the
-    same way.
-    The same arguments give the same facts.
+    the whole window, adjusted for all detectors and both looks, and alarms at or below `level`; the `p_value` of each test is adjusted
+    in the same way. The same arguments give the same facts.
     """
     level = settings.false_alarms / settings.windows
     facts: dict[str, Any] = {"alarm": False, "level": level, "p_value": None, "rows": len(window), "permutations": 0, "tests": []}

@@ -1,8 +1,8 @@
 """What the model is worth on texts whose labels nobody has told yet: an estimate from its own probabilities, with its assumption.
 
 Confidence-based performance estimation: how often an answer of a given confidence is right is learnt on the reference (a logistic curve
-over
-the confidence's logit, on top of the model's own calibration), and averaged over the window's confidences. Knows nothing of drift tests.
+over the confidence's logit, on top of the model's own calibration), and averaged over the window's confidences. Knows nothing of drift
+tests.
 """
 
 from typing import Any

@@ -2,8 +2,7 @@
 
 Numbers become indicators of lying below a quantile (the statistic is then Anderson-Darling's), categories indicators of each value
 (Pearson's chi-squared), embeddings random Fourier features (the squared MMD) or whitened coordinates (Hotelling's), words a sketch (the
-MMD with a
-linear kernel). So one matrix product serves every detector, and every permutation of the rows.
+MMD with a linear kernel). So one matrix product serves every detector, and every permutation of the rows.
 
 A recipe says how features are made: bins, shares of categories, whitening. Fitted on both samples together it does not know which row is
 whose, and permutation tests on its features are exact; fitted on the reference alone it serves for a first look at many windows.

@@ -1,8 +1,7 @@
 """How often each label stands behind texts whose labels nobody has told: black-box shift estimation (Lipton, Wang and Smola 2018).
 
 The reference says which probabilities the model gives to texts of each label; the mixture of them that explains the window's mean
-probabilities
-is the window's mixture of labels. Assumes that texts of one label are what they were. Knows nothing of files or tests.
+probabilities is the window's mixture of labels. Assumes that texts of one label are what they were. Knows nothing of files or tests.
 """
 
 from collections.abc import Sequence
