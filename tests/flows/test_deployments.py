@@ -46,7 +46,7 @@ def test_where_the_project_lies_is_said_by_the_worker_and_by_no_deployment() -> 
 
 def test_a_second_look_is_turned_away_and_a_second_retraining_is_left_to_our_own_slot() -> None:
     limits = {item["name"]: item.get("concurrency_limit") for item in described(ROOT)}
-    assert limits == {"monitor": {"limit": 1, "collision_strategy": "CANCEL_NEW"}, "retrain": None}
+    assert limits == {"monitor": {"limit": 1, "collision_strategy": "CANCEL_NEW", "grace_period_seconds": 60}, "retrain": None}
 
 
 def test_three_heartbeats_may_be_missed_before_a_run_counts_as_crashed() -> None:
