@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.rule import Rule
 from rich.table import Table
@@ -35,9 +36,9 @@ class Screen:
         self.seconds[title] = time.monotonic() - start
         self.console.print(Text(f"{self.seconds[title]:.0f} s".rjust(8), style="dim"))
 
-    def say(self, words: str, style: str = "") -> None:
+    def say(self, words: str, style: str = "", indent: int = 2) -> None:
         """Print a line of the story."""
-        self.console.print(Text(f"  {words}", style=style))
+        self.console.print(Padding(Text(words, style=style), (0, 0, 0, indent)))
 
     @contextmanager
     def waiting(self, words: str) -> Iterator[Any]:

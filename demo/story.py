@@ -182,7 +182,7 @@ class Story:
         self.screen.say(
             f"{days}  {rows:>4} messages  {alarm}  p = {drift['p_value']:.2g}  {guess}, {told}", "yellow" if drift["alarm"] else ""
         )
-        self.screen.say(f"{'':18}{decision.action}: {decision.because}", "dim")
+        self.screen.say(f"{decision.action}: {decision.because}", "dim", indent=20)
 
     def _label(self, until: int) -> None:
         """Tell the right teams of the messages of all windows before `until`."""
