@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.padding import Padding
+from rich.text import Text
 
 from demo.customers import GROUPS, Message, Sent, Service, read, windows
 from demo.outcome import compared
@@ -146,10 +147,11 @@ class Story:
             ("versions in git", "git log --graph --decorate evergreen/models", "each pins data, code, parameters and outputs"),
             ("rebuild one", "evergreen reproduce v1.0.0", "from its record, and compare every hash"),
         )
-        table = self.screen.table(("where to look", "left"), ("", "left"), ("", "left"))
-        for place in places:
-            table.add_row(*place)
-        self.screen.console.print(Padding(table, (1, 0, 1, 2)))
+        self.screen.console.print()
+        for name, place, words in places:
+            line = Text.assemble(f"  {name:<24}", place, (f"  {words}", "dim"))
+            self.screen.console.print(line, soft_wrap=True)
+        self.screen.console.print()
         total = time.monotonic() - self.screen.begun
         self.screen.say(f"All of it took {total // 60:.0f} min {total % 60:.0f} s.", "bold green")
 
