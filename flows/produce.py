@@ -28,6 +28,7 @@ from flows.workspace import workspace
 T = TypeVar("T")
 Step = Callable[[str, Callable[[], T]], T]
 LOCK = "dvc.lock"
+RECORD = "provenance"  # the output that says where a model comes from, its commit included
 REPORTS = {"verdict": "gate", "metrics": "evaluate"}
 
 
@@ -59,16 +60,29 @@ class Candidate:
 
 
 def produce(
-    root: Path, order: Order, *, ledger: Ledger, step: Step[Any], run: Callable[[Path, str], object], say: Callable[[str], None]
+    root: Path, order: Order, *, ledger: Ledger, step: Step[Any], run: Callable[..., object], say: Callable[[str], None]
 ) -> Candidate:
-    """Produce a candidate and put it, with its verdict, on the ledger. `run(folder, stage)` reproduces one stage."""
+    """Produce a candidate and put it, with its verdict, on the ledger. `run(folder, stage, force=...)` reproduces one stage."""
     with workspace(root, order.code, purpose="retrain", keep=order.keep_worktree) as folder:
         inputs = step("inputs", lambda: commit_inputs(ledger.registry, folder, order, say=say))
         plan = read_pipeline(folder)
         for stage in plan.order:
             if not stage.endswith(".dvc"):  # data is where `commit_inputs` has put it
                 run(folder, stage)
+                if of_another_commit(folder, plan, stage, inputs):
+                    say(f"{stage}: what DVC had kept names another commit; it is written anew")
+                    run(folder, stage, force=True)
         return step("record", lambda: _recorded(root, folder, inputs, order, plan=plan, ledger=ledger))
+
+
+def of_another_commit(folder: Path, plan: Pipeline, stage: str, commit: str) -> bool:
+    """Say whether a stage's record of where the model comes from, restored from DVC's cache, is that of an earlier run.
+
+    The commit is no dependency of the stage, so that a change of a page trains nothing anew; the record has to name it all the same.
+    """
+    if RECORD not in plan.outputs.get(stage, {}):
+        return False
+    return read_report(folder / plan.output(stage, RECORD))["code"]["commit"] not in (commit, None)
 
 
 def commit_inputs(registry: Registry, folder: Path, order: Order, *, say: Callable[[str], None]) -> str:
@@ -146,6 +160,6 @@ def plainly(name: str, work: Callable[[], T]) -> T:
     return work()
 
 
-def by_dvc(folder: Path, stage: str, *, say: Callable[[str], None] = print) -> str:
+def by_dvc(folder: Path, stage: str, *, force: bool = False, say: Callable[[str], None] = print) -> str:
     """Reproduce one stage, without Prefect."""
-    return pipeline.reproduce(folder, stage, say=say)
+    return pipeline.reproduce(folder, stage, say=say, force=force)

@@ -64,7 +64,7 @@ def retraining(
     *,
     flow_run: str | None = None,
     step: Step[Any],
-    run: Callable[[Path, str], object],
+    run: Callable[..., object],
     say: Say,
     release: Release | None = None,
 ) -> Outcome:
@@ -100,7 +100,7 @@ def _claimed(
     fault: EvergreenError | None,
     *,
     step: Step[Any],
-    run: Callable[[Path, str], object],
+    run: Callable[..., object],
     say: Say,
     release: Release | None,
 ) -> Outcome:
@@ -109,9 +109,9 @@ def _claimed(
     try:
         with kept(engine, claim) as lease:
 
-            def watched(folder: Path, stage: str) -> object:
+            def watched(folder: Path, stage: str, *, force: bool = False) -> object:
                 lease.check()
-                return run(folder, stage)
+                return run(folder, stage, force=True) if force else run(folder, stage)
 
             if fault is not None:
                 raise fault

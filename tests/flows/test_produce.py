@@ -16,7 +16,8 @@ from evergreen.release.ledger import Ledger
 from evergreen.release.registry import Registry
 from flows import inputs, remote, workspace
 from flows.champion import champion_of
-from flows.produce import Candidate
+from flows.pipeline import Pipeline
+from flows.produce import Candidate, of_another_commit
 from tests.loop_factories import PIPELINE, quickly, wish
 from tests.loop_runs import follow, go_live, make, pointed_at
 from tests.project_factories import git
@@ -154,3 +155,16 @@ def test_an_incoming_folder_without_a_table_holds_nothing(looped: Path) -> None:
     (looped / "incoming").mkdir()
     (looped / "incoming" / "README.md").write_text("drop files here", encoding="utf-8")
     assert inputs.dropped(looped, load_params(looped / "params.yaml")) == []
+
+
+def test_a_record_restored_from_another_commits_run_is_written_anew(tmp_path: Path) -> None:
+    plan = Pipeline(["document"], {"document": {"provenance": Path("provenance.json")}})
+
+    def told(commit: str | None) -> bool:
+        (tmp_path / "provenance.json").write_text(json.dumps({"code": {"commit": commit, "dirty": False}}), encoding="utf-8")
+        return of_another_commit(tmp_path, plan, "document", "a" * 40)
+
+    assert told("b" * 40)
+    assert not told("a" * 40)
+    assert not told(None)  # where there is no git, nothing can be said
+    assert not of_another_commit(tmp_path, plan, "package", "a" * 40)
