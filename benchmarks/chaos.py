@@ -84,16 +84,23 @@ def _rounds(folder: Path, targets: Sequence[str], chance: random.Random, given: 
     folder.mkdir()
     found: list[Told] = []
     end = time.monotonic() + 60 * given.minutes
-    with loop(folder, lease=given.lease) as running:
-        for number, target in enumerate(targets, start=1):
-            if time.monotonic() > end:
-                break
-            found.append(running.round(target, chance))
-            print(f"{number} of {len(targets)}: {found[-1]}", flush=True)
-            if given.log:
-                with given.log.open("a", encoding="utf-8") as log:
-                    log.write(json.dumps(asdict(found[-1])) + "\n")
+    while len(found) < len(targets) and time.monotonic() < end:
+        with loop(folder / str(len(found)), lease=given.lease) as running:
+            for target in targets[len(found) :]:
+                if time.monotonic() > end:
+                    break
+                found.append(running.round(target, chance))
+                print(f"{len(found)} of {len(targets)}: {found[-1]}", flush=True)
+                _keep(given.log, found[-1])
+                if found[-1].stuck:  # the next one begins with another loop
+                    break
     return found
+
+
+def _keep(log: Path | None, told: Told) -> None:
+    if log is not None:
+        with log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(told)) + "\n")
 
 
 def _kept(told: Sequence[Told]) -> Figures:

@@ -55,6 +55,7 @@ class Told:
     marked: float | None = None  # its run, or the monitor's, is no longer Running for Prefect
     state: str | None = None  # as which
     at_rest: float = 0.0  # every alert is answered, and nothing runs
+    stuck: bool = False  # it did not come to rest, and no other round can follow
     requests: int = 0
     failed: int = 0
     faults: list[str] = field(default_factory=list)
@@ -229,6 +230,9 @@ class Loop:
         killed = time.monotonic()
         try:
             self.watch(told, victim, run, killed, known)
+        except AssertionError as fault:
+            told.stuck, told.at_rest = True, time.monotonic() - killed
+            told.faults.append(str(fault).splitlines()[0])
         finally:
             caller.stop()
         told.requests, told.failed = caller.statuses.total(), caller.statuses.total() - caller.statuses[200]
