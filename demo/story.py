@@ -205,7 +205,7 @@ class Story:
 
         def there() -> bool:
             status = self._status()
-            if status["answering"] and status["version"] and status["version"] != version:
+            if status["answering"] and status["address"] and status["version"] and status["version"] != version:
                 found.append(status["version"])
             return bool(found)
 

@@ -137,7 +137,11 @@ def _drift(windows: Sequence[Facts], settings: Policy) -> Check:
         return Check("drift", "unknown", why, None, bound)
     newest, estimate = seen[-1][0], _figure(seen[-1][0], "estimate")
     lost = estimate["value"] if estimate else None
-    run = _run([shown for _, shown in seen])
+    shows = [shown for _, shown in seen]
+    run = _run(shows)
+    if _stands(shows, settings.persistence) and run < settings.persistence and not _ruled_out(newest, bound):
+        words = f"drift with an estimated loss, which {counted(settings.persistence, 'window')} in a row without it would clear"
+        return Check("drift", "fires", f"{words} ({lost:.3f} now)" if lost is not None else words, lost, bound)
     if run:
         return _persistent("drift", f"drift with an estimated loss of {lost:.3f} in accuracy", run, settings.persistence, lost, bound)
     if not newest["drift"]["alarm"]:
@@ -151,10 +155,16 @@ def _shows_drift(window: Facts, bound: float) -> bool | None:
     """Return whether a window shows drift that costs something; None where it cannot tell."""
     if not window["drift"]["alarm"]:
         return False
-    measured, estimate = _figure(window, "quality"), _figure(window, "estimate")
-    if measured is not None and measured["high"] <= bound:
+    if _ruled_out(window, bound):
         return False
+    estimate = _figure(window, "estimate")
     return None if estimate is None else estimate["value"] > bound
+
+
+def _ruled_out(window: Facts, bound: float) -> bool:
+    """Return whether late labels say beyond doubt that no more than the bound is lost."""
+    measured = _figure(window, "quality")
+    return measured is not None and measured["high"] <= bound
 
 
 def _labels(situation: Situation, settings: Policy) -> Check:
@@ -182,6 +192,16 @@ def _persistent(trigger: str, words: str, run: int, wanted: int, value: float | 
     if run >= wanted:
         return Check(trigger, "fires", f"{words} in {counted(run, 'window')} in a row" if run > 1 else words, value, bound)
     return Check(trigger, "quiet", f"{words}, for {counted(run, 'window')} of the {wanted} in a row that count", value, bound)
+
+
+def _stands(shown: Sequence[bool], wanted: int) -> bool:
+    """Return whether a finding stands: as many windows in a row clear it as it takes to make it, for an estimate goes up and down."""
+    stands, run = False, 0
+    for one in shown:
+        run = run + 1 if one != stands else 0
+        if run >= wanted:
+            stands, run = not stands, 0
+    return stands
 
 
 def _run(shown: Sequence[bool]) -> int:

@@ -33,6 +33,17 @@ def test_drift_counts_only_with_a_loss_and_only_when_it_lasts() -> None:
     assert decide(interrupted, situation(), settings()).action == "nothing"
 
 
+def test_one_window_without_it_does_not_clear_a_drift_that_lasted_and_as_many_as_made_it_do() -> None:
+    lasted = [window(1, **DRIFTED), window(2, **DRIFTED)]
+    once = decide([*lasted, window(3, alarm=True, estimated=0.02)], situation(), settings())
+    assert (once.action, once.trigger) == ("retrain", "drift") and "2 windows in a row without it would clear" in once.because
+    twice = [*lasted, window(3), window(4)]
+    assert decide(twice, situation(), settings()).action == "nothing"
+    assert decide([*twice, window(5, **DRIFTED)], situation(), settings()).action == "nothing"
+    ruled_out = window(3, alarm=True, estimated=0.02, measured=0.0)
+    assert decide([*lasted, ruled_out], situation(), settings()).action == "nothing"
+
+
 def test_a_window_that_cannot_tell_neither_counts_nor_interrupts() -> None:
     untold = window(2, alarm=True, estimated=None)
     assert decide([window(1, **DRIFTED), untold], situation(), settings()).action == "nothing"
