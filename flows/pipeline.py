@@ -167,7 +167,9 @@ def environment(root: Path) -> dict[str, str]:
 
 
 def _busy(fault: str) -> str | None:
-    """Return what to do where DVC says that another run holds a file."""
+    """Return what to do where DVC says that another run holds a file, or that it cannot read who does."""
+    if "Unable to read RWLock-file" in fault:
+        return "a cut-short write, as on a full disk, has damaged DVC's lock table; see that there is room, then run `evergreen train`"
     blocking = re.search(r"is busy, it is being blocked by:\s+\(PID (\d+)\)", fault)
     return blocking and f"another run is at work in this folder (process {blocking[1]}); let it end, or end it, then run again"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from evergreen.errors import PipelineError
 from flows.healing import LEFT_BEHIND, heal
 from flows.pipeline import changed
 from tests.flows.test_pipeline import project, through
@@ -83,3 +84,13 @@ def test_half_written_objects_are_swept_once_nobody_writes_them(project: Path) -
     heal(project, say=print)
     assert (old.exists(), young.exists()) == (False, True)
     assert through(project, "root") == ("unchanged", [])
+
+
+def test_a_cut_lock_table_stops_a_stage_with_the_remedy_and_is_removed(project: Path) -> None:
+    table = project / ".dvc" / "tmp" / "rwlock"
+    table.parent.mkdir()
+    table.write_text('{"root.txt": {"write": {"pid": 1, "cmd": "dvc re')
+    with pytest.raises(PipelineError, match=r"damaged DVC's lock table; .* run `evergreen train`"):
+        through(project, "root")
+    heal(project, say=print)
+    assert through(project, "root")[0] == "ran"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.healing import heal
 from tests.project_factories import copied, dvc, environment, evergreen, outputs, partials, steady
 from tests.system.test_kill import STAGES, content, forget
 
@@ -65,7 +66,8 @@ def test_a_full_disk_stops_a_stage_and_the_next_run_heals(stage: str, finished: 
     done = dvc(project, "repro", "--single-item", stage, check=False)
     said = done.stdout + done.stderr
     assert done.returncode != 0
-    assert "disk is full" in said or "No space left on device" in said
+    # DVC's own lock table may be what is cut short
+    assert any(words in said for words in ("disk is full", "No space left on device", "Unable to read RWLock-file"))
     assert "Traceback" not in said
     assert (project / "dvc.lock").read_bytes() == lock
     assert partials(project) == []
@@ -74,6 +76,7 @@ def test_a_full_disk_stops_a_stage_and_the_next_run_heals(stage: str, finished: 
     assert {path for path in expected if path in found and found[path] != content(finished / path)} == set()
 
     filler.unlink()
+    heal(project, say=print)  # what `evergreen train` begins with
     dvc(project, "repro")
     assert steady(project) == expected
     assert partials(project) == []
