@@ -21,8 +21,9 @@ from evergreen.reports import read_report
 from flows import pipeline
 from flows.champion import Champion
 from flows.inputs import Gathered, placed_in
-from flows.pipeline import Pipeline, read_pipeline
+from flows.pipeline import Pipeline, environment, read_pipeline
 from flows.remote import push
+from flows.session import session
 from flows.workspace import workspace
 
 T = TypeVar("T")
@@ -66,12 +67,13 @@ def produce(
     with workspace(root, order.code, purpose="retrain", keep=order.keep_worktree) as folder:
         inputs = step("inputs", lambda: commit_inputs(ledger.registry, folder, order, say=say))
         plan = read_pipeline(folder)
-        for stage in plan.order:
-            if not stage.endswith(".dvc"):  # data is where `commit_inputs` has put it
-                run(folder, stage)
-                if of_another_commit(folder, plan, stage, inputs):
-                    say(f"{stage}: what DVC had kept names another commit; it is written anew")
-                    run(folder, stage, force=True)
+        with session(folder, environment(folder)):
+            for stage in plan.order:
+                if not stage.endswith(".dvc"):  # data is where `commit_inputs` has put it
+                    run(folder, stage)
+                    if of_another_commit(folder, plan, stage, inputs):
+                        say(f"{stage}: what DVC had kept names another commit; it is written anew")
+                        run(folder, stage, force=True)
         return step("record", lambda: _recorded(root, folder, inputs, order, plan=plan, ledger=ledger))
 
 
