@@ -12,11 +12,12 @@ MARGIN = 0.05  # of accuracy, as gate.rules.no_worse has it; for the sentence on
 TERMS = Terms(resamples=10_000, level=0.95, seed=17, margin=MARGIN)
 
 
-def compared(sent: Sequence[Sent], old: Mapping[str, str], groups: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Give (name, figures) of all rows first, then of each value of each group. `old` is the old model's answer by request id."""
-    both = [item for item in sent if item.request_id in old]
-    before_N = np.array([old[item.request_id] == item.message.team for item in both], bool)
-    after_N = np.array([item.prediction == item.message.team for item in both], bool)
+def compared(
+    sent: Sequence[Sent], old: Mapping[str, str], new: Mapping[str, str], groups: Sequence[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give (name, figures) of all rows first, then of each value of each group; `old` and `new` are the models' answers by request id."""
+    both = [item for item in sent if item.request_id in old and item.request_id in new]
+    before_N, after_N = (np.array([said[item.request_id] == item.message.team for item in both], bool) for said in (old, new))
     masks = {"all": np.ones(len(both), bool)}
     for name in groups:
         values = np.array([item.message.groups[name] for item in both])

@@ -57,6 +57,13 @@ class Project:
         """Run a command of Evergreen in the project and return what it said; a failure ends the demo with its words."""
         return self._run([sys.executable, "-m", "flows", *words], self.root)
 
+    def bring(self, path: str, commit: str) -> Path:
+        """Bring an output of a commit out of DVC's cache or remote; return where it lies."""
+        target = self.folder / commit[:12] / Path(path).name
+        target.parent.mkdir(exist_ok=True)
+        self._run([sys.executable, "-m", "dvc", "get", str(self.root), path, "--rev", commit, "--out", str(target)], self.root)
+        return target
+
     def _git(self, folder: Path, *words: str) -> str:
         return self._run(["git", "-c", "core.hooksPath=/dev/null", *words], folder)
 

@@ -10,6 +10,8 @@ from sqlalchemy import Engine
 from evergreen.monitoring import history
 from evergreen.monitoring.database import connect
 from evergreen.monitoring.request_log import Window, read
+from evergreen.release.ledger import Entry, Ledger
+from evergreen.release.registry import Registry
 
 
 class Record:
@@ -31,6 +33,10 @@ class Record:
         with self._open() as engine:
             windows, decisions = history.read(engine, last=1), history.read_decisions(engine, last=1)
         return (windows[-1] if windows else None), (decisions[-1] if decisions else None)
+
+    def candidate(self, root: Path) -> Entry:
+        """Return the ledger's newest candidate."""
+        return [entry for entry in Ledger(Registry(root)).read() if entry.event == "candidate"][-1]
 
     def unseen(self, version: str) -> dict[str, str]:
         """Return what a version answered in shadow, by request id."""

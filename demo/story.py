@@ -18,6 +18,7 @@ from demo.prefect_api import Prefect
 from demo.project import Project
 from demo.record import Record
 from demo.show import Screen
+from evergreen.release.ledger import Entry
 
 LATER = ("2025-09_to_2025-10.csv", "2025-11_to_2025-12.csv")
 DAYS = 14
@@ -37,6 +38,7 @@ class Story:
         self.prefect: Prefect | None = None
         self.sent: list[list[Sent]] = []
         self.labelled = 0
+        self.held: Entry | None = None  # the candidate that the gate held back
 
     def play(self, *, stay: bool) -> None:
         """Play all chapters; with `stay`, keep everything running until Ctrl-C."""
@@ -49,7 +51,7 @@ class Story:
             retraining, rest = self._until_retraining(parts)
         with self.screen.chapter("The alert has started a retraining"):
             second = self._retrained(retraining, first)
-        with self.screen.chapter("Later messages: the new version answers, the old one judges them unseen"):
+        with self.screen.chapter("Later messages: one version answers, the other judges them unseen"):
             later = self._later(rest, first)
         with self.screen.chapter("Was it worth it?"):
             self._outcome(later, first, second)
@@ -105,13 +107,21 @@ class Story:
         raise SystemExit("no retraining was decided on; the decisions above say why")
 
     def _retrained(self, run: str, first: str) -> str:
-        self._watched(run, "retraining", SECONDS_TO_TRAIN)
-        version = self._live_other_than(first)
-        self.screen.say(f"model {version} has won against {first} on the same rows, and answers since; no request was dropped")
-        return version
+        """Wait for the retraining; return the version it made. Where the gate held it back, `first` stays live."""
+        ended = self._watched(run, "retraining", SECONDS_TO_TRAIN)
+        if ended["state_name"] == "Promote":
+            version = self._live_other_than(first)
+            self.screen.say(f"model {version} has won against {first} on the same rows, and answers since; no request was dropped")
+            return version
+        self.held = self.record.candidate(self.project.root)
+        self.screen.say(
+            f"{first} stays live; a person may decide otherwise: evergreen promote {self.held.model_version} --who … --why …", "yellow"
+        )
+        return self.held.model_version
 
     def _later(self, parts: list[list[Message]], first: str) -> list[Sent]:
-        self.screen.say(self.project.evergreen("shadow", first).splitlines()[-1].strip(), "dim")
+        other = first if self.held is None else str(self.project.bring("build/bento", self.held.commit or ""))
+        self.screen.say(self.project.evergreen("shadow", other).splitlines()[-1].strip(), "dim")
         before = len(self.sent)
         for part in parts:
             self._window(part)
@@ -119,11 +129,12 @@ class Story:
 
     def _outcome(self, later: Sequence[Sent], first: str, second: str) -> None:
         self._label(len(self.sent))
-        old = self.record.unseen(first)
+        answered = {item.request_id: item.prediction for item in later}
+        old, new = (self.record.unseen(first), answered) if self.held is None else (answered, self.record.unseen(second))
         titles = ("n", first[:8], second[:8], "gain", "95% interval", "McNemar p")
         table = self.screen.table(("messages", "left"), *((title, "right") for title in titles))
         power = None
-        for name, found in compared(later, old, GROUPS):
+        for name, found in compared(later, old, new, GROUPS):
             gain = found["difference"]
             accuracies = (f"{found[who]['value']:.3f}" for who in ("champion", "challenger"))
             interval = f"{gain['low']:+.3f} … {gain['high']:+.3f}"
@@ -192,13 +203,14 @@ class Story:
             Service(self._address()).label(part)
             self.labelled += 1
 
-    def _watched(self, run: str, words: str, seconds: float) -> None:
+    def _watched(self, run: str, words: str, seconds: float) -> dict[str, Any]:
         with self.screen.waiting(words) as show:
             ended = self._prefect().watch(run, show, seconds)
         if ended["state_type"] != "COMPLETED":
             raise SystemExit(f"{words} ended as {ended['state_name']}: {(ended['state'] or {}).get('message')}")
         if message := (ended["state"] or {}).get("message"):
             self.screen.say(message)
+        return ended
 
     def _live_other_than(self, version: str | None) -> str:
         found: list[str] = []
