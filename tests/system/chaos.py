@@ -163,6 +163,11 @@ class Loop:
         found = self.ask("deployments/filter", {"deployments": {"name": {"any_": [name]}}})
         return found[0]["id"] if found else None
 
+    def running_now(self) -> list[str]:
+        """Return the runs that a killed worker takes along; those that it has not begun yet are made again by another look."""
+        found = self.ask("flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}})
+        return [run["id"] for run in found or []]
+
     def state_of(self, run: str) -> str | None:
         found = self.ask("flow_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
         return found[0]["state_name"] if found else None
@@ -226,10 +231,10 @@ class Loop:
         known = {alert.id for alert in alerts.listed(self.engine, limit=10_000)}
         start = time.monotonic()
         self.alert(chance)
-        told, victim, run = self.strike(target, chance, start)
+        told, victim, runs = self.strike(target, chance, start, known)
         killed = time.monotonic()
         try:
-            self.watch(told, victim, run, killed, known)
+            self.watch(told, victim, runs, killed, known)
         except AssertionError as fault:
             told.stuck, told.at_rest = True, time.monotonic() - killed
             told.faults.append(str(fault).splitlines()[0])
@@ -239,32 +244,35 @@ class Loop:
         self.judge(told, before)
         return told
 
-    def strike(self, target: str, chance: random.Random, start: float) -> tuple[Told, slot.Retraining | None, str | None]:
-        """Kill the target at a random moment of its life; return also the retraining that died with it, and Prefect's run of it."""
-        run = current = None
+    def strike(self, target: str, chance: random.Random, start: float, known: set[str]) -> tuple[Told, slot.Retraining | None, list[str]]:
+        """Kill the target at a random moment of its life; return also the retraining that dies with it, and Prefect's runs that do."""
+        current, runs = None, list[str]()
+        look_again = self.looks(known)
         if target in ("server", "worker"):
             time.sleep(chance.uniform(0, 25))
             process = self.until(lambda: self.part(target), f"{target} runs")
+            runs = self.running_now() if target == "worker" else []
         else:
             name = "monitor" if target == "monitor" else "retraining"
-            self.until(lambda: self.of_flow(name), f"{target} begins")
+            self.until(lambda: look_again() or self.of_flow(name), f"{target} begins")
             time.sleep(chance.uniform(0, 6))
             worker = self.until(lambda: self.part("worker"), "the worker runs") if target == BOTH else None
             process = self.until(lambda: self.of_flow(name), f"{target} runs")
             current = slot.running(self.engine) if name == "retraining" else None
             run = current.holder.rpartition(":")[2] if current else self.run_of(process.pid)
+            runs = [run] if run else []
             if worker:
                 os.kill(worker.pid, signal.SIGKILL)
         told = Told(target, time.monotonic() - start)
         os.kill(process.pid, signal.SIGKILL)
-        return told, current, run
+        return told, current, runs
 
     def run_of(self, pid: int) -> str | None:
         with suppress(psutil.Error):
             return psutil.Process(pid).environ().get("PREFECT__FLOW_RUN_ID")
         return None
 
-    def watch(self, told: Told, victim: slot.Retraining | None, run: str | None, killed: float, known: set[str]) -> None:
+    def watch(self, told: Told, victim: slot.Retraining | None, runs: list[str], killed: float, known: set[str]) -> None:
         """Wait for the slot, for Prefect and for the rest, and note when each came."""
 
         def seen() -> bool:
@@ -272,18 +280,28 @@ class Loop:
             if victim and told.slot_freed is None:
                 current = slot.running(self.engine)
                 told.slot_freed = now if current is None or current.id != victim.id else None
-            if run and told.marked is None:
-                state = self.state_of(run)
-                if state is not None and state not in ("Running", "Pending"):
-                    told.marked, told.state = now, state
-            if self.wants_a_look(known) and time.monotonic() - looked[-1] > EVERY:
-                looked.append(time.monotonic())
-                self.look()
-            return (not victim or told.slot_freed is not None) and (not run or told.marked is not None) and self.at_rest(known)
+            if runs and told.marked is None:
+                states = [self.state_of(run) for run in runs]
+                if all(state is not None and state not in ("Running", "Pending") for state in states):
+                    told.marked, told.state = now, ", ".join(sorted({str(state) for state in states}))
+            look_again()
+            return (not victim or told.slot_freed is not None) and (not runs or told.marked is not None) and self.at_rest(known)
 
-        looked = [killed]
+        look_again = self.looks(known)
         self.until(seen, f"the loop comes to rest after the {told.target} was killed")
         told.at_rest = time.monotonic() - killed
+
+    def looks(self, known: set[str]) -> Callable[[], None]:
+        """Return what has the monitor look again where it was killed, or turned away for a run that was: its schedule would do so."""
+        last = time.monotonic()
+
+        def again() -> None:
+            nonlocal last
+            if time.monotonic() - last > EVERY and self.wants_a_look(known):
+                last = time.monotonic()
+                self.look()
+
+        return again
 
     def at_rest(self, known: set[str]) -> bool:
         """Return whether there was a new alert, every alert is answered, and nothing runs."""
