@@ -200,7 +200,9 @@ def test_a_client_that_leaves_takes_its_place_in_the_queue_with_it(server: Serve
     for _ in range(QUEUE + 10):
         with connect(server.port) as opened:
             opened.sendall(post(b'{"text": "card please"}'))
-    assert answers(server.port)
+    deadline = time.monotonic() + 30  # on a busy machine the server hears late of those who have gone
+    while not answers(server.port):
+        assert time.monotonic() < deadline
 
 
 def test_beyond_the_connections_there_is_room_for_health_alone(server: Served) -> None:
