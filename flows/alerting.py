@@ -12,11 +12,10 @@ What the automation hands to the retrain deployment: `wanted`, the event's paylo
 "window", "facts"}), and `event`, its id. An event from outside has no "alert", and may say "key", "trigger" and "because".
 """
 
-import argparse
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,18 +24,17 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from evergreen.config import Params, load_params
-from evergreen.errors import EvergreenError, LogError
+from evergreen.errors import LogError
 from evergreen.home import traffic_url
 from evergreen.monitoring import alerts, loop_tables, slot
 from evergreen.monitoring.alerts import Alert
 from evergreen.monitoring.database import connect, described
 from flows import connection, prefect_api
-from flows.components import Ending
 from flows.notify import notify
+from flows.rounds import Round, Say, rounds
 
 EVENT = "evergreen.retrain.wanted"
 EVERY = 10.0  # seconds between two rounds
-Say = Callable[[str], None]
 
 
 @contextmanager
@@ -131,28 +129,15 @@ def send(api: str, alert: Alert) -> None:
     prefect_api.emit(api, EVENT, resource=name, payload=payload)
 
 
-def main() -> None:
-    """Do rounds until asked to end; a round that fails is told and tried again."""
-    parser = argparse.ArgumentParser(prog="python -m flows.alerting")
-    parser.add_argument("--root", type=Path, default=Path.cwd())
-    parser.add_argument("--every", type=float, default=EVERY, metavar="SECONDS", help=f"between two rounds (default {EVERY:g})")
-    given = parser.parse_args()
-    ending, said = Ending(), ""
-    while True:
-        try:
-            with opened(given.root) as engine:
-                attend(engine, connection.api(), load_params(given.root / "params.yaml"), say=_logged)
-            said = ""
-        except EvergreenError as fault:
-            if str(fault) != said:
-                _logged(said := str(fault))
-        if ending.within(given.every):
-            return
+def rounds_of(root: Path) -> Round:
+    """Return what one round does for a project."""
 
+    def attend_to(say: Say) -> None:
+        with opened(root) as engine:
+            attend(engine, connection.api(), load_params(root / "params.yaml"), say=say)
 
-def _logged(words: str) -> None:
-    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {words}", flush=True)
+    return attend_to
 
 
 if __name__ == "__main__":
-    main()
+    rounds("flows.alerting", rounds_of, every=EVERY)

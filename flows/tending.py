@@ -5,16 +5,15 @@
 A PROMOTE that no run has brought to its end is released here, where releases are automatic. Decides nothing that a run would not have.
 """
 
-import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from evergreen.config import load_params
 from evergreen.errors import EvergreenError
-from flows.components import Ending
 from flows.notify import notify
 from flows.release import BY_ITSELF, release
+from flows.rounds import rounds
 from flows.settle import STATE, Say, alone, overrides, pending, settle, used
 from flows.trials import under_way
 
@@ -61,27 +60,5 @@ class Tending:
                 notify(params.notify, "failure", f"the release of model {waiting.model_version} fails", str(fault), say=say)
 
 
-def main() -> None:
-    """Do rounds until asked to end; a round that fails is told and tried again."""
-    parser = argparse.ArgumentParser(prog="python -m flows.tending")
-    parser.add_argument("--root", type=Path, default=Path.cwd())
-    parser.add_argument("--every", type=float, default=EVERY, metavar="SECONDS", help=f"between two rounds (default {EVERY:g})")
-    given = parser.parse_args()
-    ending, tending, said = Ending(), Tending(given.root.resolve()), ""
-    while True:
-        try:
-            tending.attend(_logged)
-            said = ""
-        except EvergreenError as fault:
-            if str(fault) != said:
-                _logged(said := str(fault))
-        if ending.within(given.every):
-            return
-
-
-def _logged(words: str) -> None:
-    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {words}", flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    rounds("flows.tending", lambda root: Tending(root).attend, every=EVERY)

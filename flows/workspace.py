@@ -36,7 +36,7 @@ def workspace(root: Path, commit: str, *, purpose: str = "run", keep: bool = Fal
     sweep(root)
     WORKTREES.mkdir(parents=True, exist_ok=True)
     folder = WORKTREES / f"{purpose}-{new_id()[:18]}"
-    failed = False
+    whole = False
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         lock.write(f"{os.getpid()}\n")
@@ -45,11 +45,9 @@ def workspace(root: Path, commit: str, *, purpose: str = "run", keep: bool = Fal
             _git(root, *NO_HOOKS, "worktree", "add", "--quiet", "--detach", str(folder), pinned)
             _configure(root, folder / inside, cache)
             yield folder / inside
-        except BaseException:
-            failed = True
-            raise
+            whole = True
         finally:
-            if keep and failed:
+            if keep and not whole:
                 folder.with_suffix(".lock").unlink()  # what has none is swept by nobody
             else:
                 _remove(root, folder)
