@@ -55,7 +55,7 @@ def test_a_killed_stage_is_named_and_a_killed_dvc_is_replaced_by_one_for_each_st
     (at_work / "stage.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     with pytest.raises(PipelineError, match=r"^root was killed while it worked"):
         through(at_work, "root")
-    (at_work / "stage.py").write_text("import os, signal; os.kill(os.getppid(), signal.SIGKILL)")
+    (at_work / "stage.py").write_text("import os, signal; os.kill(os.getpgrp(), signal.SIGKILL)")  # DVC leads the group
     with pytest.raises(PipelineError):
         through(at_work, "root")
     assert not in_session(at_work)
