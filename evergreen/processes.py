@@ -5,9 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 PR_SET_PDEATHSIG = 1
 # Found at import: between fork and exec, where other threads may hold the loader's lock, is no time to look for it.
@@ -21,24 +22,41 @@ def die_with_parent() -> None:
         _PRCTL(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def stream(command: Sequence[str], environment: dict[str, str], folder: Path) -> Generator[str, None, int]:
-    """Run a command in a folder, in a process group of its own, and give its output line by line; return its exit status.
+def start(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    *,
+    orders: int = subprocess.DEVNULL,
+    output: int | IO[bytes] = subprocess.PIPE,
+    errors: int | IO[bytes] = subprocess.STDOUT,
+) -> "subprocess.Popen[str]":
+    """Start a command in a folder, in a process group of its own; it dies with this process, whatever this one dies of.
 
-    The status is the generator's return value (`status = yield from stream(...)`). Leaving the generator early (an
-    error, a cancelled run) ends the whole group: politely first, by force after SECONDS_TO_END.
+    What it prints goes to `output` and `errors` (as for `subprocess.Popen`), read through a pipe as UTF-8 text; its standard input is `orders`.
     """
-    process = subprocess.Popen(
-        command,
-        env=environment,
+    return subprocess.Popen(
+        list(command),
+        env=dict(environment),
         cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stdin=orders,
+        stdout=output,
+        stderr=errors,
         text=True,
         encoding="utf-8",
         errors="replace",
         start_new_session=True,
         preexec_fn=die_with_parent,
     )
+
+
+def stream(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Generator[str, None, int]:
+    """Run a command in a folder, in a process group of its own, and give its output line by line; return its exit status.
+
+    The status is the generator's return value (`status = yield from stream(...)`). Leaving the generator early (an
+    error, a cancelled run) ends the whole group: politely first, by force after SECONDS_TO_END.
+    """
+    process = start(command, environment, folder)
     try:
         assert process.stdout is not None
         for line in process.stdout:

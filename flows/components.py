@@ -16,7 +16,7 @@ from typing import Literal
 
 import psutil
 
-from evergreen.processes import die_with_parent
+from evergreen.processes import start
 
 State = Literal["waiting", "starting", "running", "down"]
 LONGEST_PAUSE = 30.0  # seconds before a process that keeps ending is started again
@@ -35,7 +35,7 @@ class Component:
     folder: Path
     seconds_to_end: float = 15.0
     restarts: int = 0
-    process: "subprocess.Popen[bytes] | None" = None
+    process: "subprocess.Popen[str] | None" = None
     since: float = 0.0
     failures: int = 0
     ended: float = field(default=0.0)
@@ -60,10 +60,7 @@ class Component:
         if self.log.exists() and self.log.stat().st_size > KEPT:
             self.log.replace(self.log.with_suffix(".old.log"))
         with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
-                list(self.command), cwd=self.folder, env=dict(self.environment), stdin=subprocess.DEVNULL,
-                stdout=output, stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_parent,
-            )  # fmt: skip
+            self.process = start(self.command, self.environment, self.folder, output=output)
         self.since = time.monotonic()
 
     def tend(self) -> str | None:

@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from evergreen.processes import die_with_parent, end, stream
+from evergreen.processes import end, start, stream
 
 # Stages must not read the orders: those come through a copy of the standard input that no child inherits.
 PROGRAM = """
@@ -38,19 +38,7 @@ class Session:
 
     def __init__(self, root: Path, environment: Mapping[str, str]) -> None:
         self.mark = f"\x1e{secrets.token_hex(8)} "
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, self.mark],
-            env=dict(environment),
-            cwd=root,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            start_new_session=True,
-            preexec_fn=die_with_parent,
-        )
+        self.process = start([sys.executable, "-c", PROGRAM, self.mark], environment, root, orders=subprocess.PIPE)
 
     def run(self, words: Sequence[str]) -> Generator[str, None, int]:
         """Give the output of one command line by line; return its status. Leaving early ends DVC and the stage with it."""
@@ -103,4 +91,4 @@ def dvc(root: Path, words: Sequence[str], environment: Mapping[str, str]) -> Gen
     """Run a DVC command in a folder, through its session where there is one; line by line, then its status."""
     if in_session(root):
         return _open[root.resolve()].run(words)
-    return stream([sys.executable, "-m", "dvc", *words], dict(environment), root)
+    return stream([sys.executable, "-m", "dvc", *words], environment, root)

@@ -7,7 +7,6 @@ import argparse
 import fcntl
 import os
 import socket
-import subprocess
 import sys
 import time
 import urllib.request
@@ -22,7 +21,7 @@ from rich.text import Text
 
 from evergreen.config import load_params
 from evergreen.errors import PipelineError, ReleaseError
-from evergreen.processes import die_with_parent
+from evergreen.processes import start
 from evergreen.release.control import running as answers
 from evergreen.release.live import Place
 from flows import HOME, connection
@@ -190,10 +189,8 @@ class Machine:
         """Bring the server up to date; return False where the end was asked for first."""
         log = LOGS / "deploy.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as told, subprocess.Popen(
-            [sys.executable, "-m", "flows", "deploy"], cwd=self.root, env=self.environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=told, text=True, start_new_session=True, preexec_fn=die_with_parent,
-        ) as process:  # fmt: skip
+        command = [sys.executable, "-m", "flows", "deploy"]
+        with log.open("wb") as told, start(command, self.environment, self.root, errors=told) as process:
             while process.poll() is None:
                 if ending.within(0.1):
                     process.kill()
