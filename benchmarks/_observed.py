@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from evergreen.config import Monitor, Params, load_params
+from evergreen.config import Params, load_params
 from evergreen.data.records import context_columns, group_columns, read_table
 from evergreen.drift.calibration import Calibration, calibrate
 from evergreen.drift.reference import Reference
 from evergreen.drift.rows import Seen, Vocabulary, look
 from evergreen.drift.words import counts
 from evergreen.model.inference import Classifier
+from evergreen.sections.loop import Monitor
 
 ROOT = Path(__file__).parents[1]
 UNCALIBRATED = Calibration(0, 0, [])

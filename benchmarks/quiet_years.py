@@ -19,10 +19,10 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks._observed import ROOT, classifier, observed, reference_of, settings, split, vocabulary
 from benchmarks._page import Figures, machine, publish
-from evergreen.config import SPLITS
 from evergreen.drift.alarms import judge
 from evergreen.drift.calibration import Calibration
 from evergreen.drift.rows import Seen, Vocabulary
+from evergreen.sections.pipeline import SPLITS
 
 WINDOWS = 30  # of a year
 REFERENCE = 375  # rows

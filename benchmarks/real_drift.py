@@ -23,7 +23,6 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks._observed import ROOT, UNCALIBRATED, classifier, observed, parameters, reference_of, settings, split, vocabulary
 from benchmarks._page import Figures, machine, publish
-from evergreen.config import Columns
 from evergreen.data.cleaning import clean_table
 from evergreen.data.roles import to_examples
 from evergreen.data.sources import read_source
@@ -31,6 +30,7 @@ from evergreen.drift.alarms import judge
 from evergreen.drift.estimate import estimate
 from evergreen.drift.rows import Seen, Vocabulary
 from evergreen.model.inference import Classifier
+from evergreen.sections.pipeline import Columns
 
 DATA = Path(os.environ.get("EVERGREEN_TEST_DATA", ROOT / ".." / "shared" / "data"))
 ESTIMATES = ("traffic", "accuracy before", "estimated later", "true later", "labels within their interval", "largest error of a share")

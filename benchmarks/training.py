@@ -30,10 +30,11 @@ import torch
 from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
 
 from benchmarks._page import Figures, machine, publish
-from evergreen.config import Finetune, load_params
+from evergreen.config import load_params
 from evergreen.model import backbone, environment
 from evergreen.model.packing import padded_logits
 from evergreen.model.training import Encoded, Training
+from evergreen.sections.pipeline import Finetune
 from stages import ENVIRONMENT
 
 ROOT = Path(__file__).parents[1]

@@ -33,7 +33,7 @@ def start(
 ) -> "subprocess.Popen[str]":
     """Start a command in a folder, in a process group of its own; it dies with this process, whatever this one dies of.
 
-    What it prints goes to `output` and `errors` (as for `subprocess.Popen`), read through a pipe as UTF-8 text; its standard input is `orders`.
+    What it prints goes to `output` and `errors` (as for `subprocess.Popen`), read as UTF-8 text; its standard input is `orders`.
     """
     return subprocess.Popen(
         list(command),

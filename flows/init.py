@@ -12,7 +12,7 @@ import pandas as pd
 from pydantic import ValidationError
 from rich.console import Console
 
-from evergreen.config import SPLITS, Columns, load_params
+from evergreen.config import load_params
 from evergreen.data.profile import profile, suggest
 from evergreen.data.quality import counts, examine, refusals
 from evergreen.data.records import context_columns, group_columns, group_name
@@ -20,6 +20,7 @@ from evergreen.data.roles import to_examples
 from evergreen.data.sources import read_source
 from evergreen.errors import ColumnError, ConfigError, QualityError, SourceError
 from evergreen.params_file import edit_params
+from evergreen.sections.pipeline import SPLITS, Columns
 from evergreen.wording import counted
 from flows.init_page import show_changes, show_next, show_profile
 from flows.pipeline import written

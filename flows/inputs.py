@@ -14,10 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evergreen.config import SPLITS, Params
+from evergreen.config import Params
 from evergreen.data.growth import Grown, grown, laid_out, layout, placed
 from evergreen.errors import PipelineError
 from evergreen.params_file import edit_params
+from evergreen.sections.pipeline import SPLITS
 from flows.champion import Champion
 from flows.pipeline import Pipeline
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from sqlalchemy import Engine
 
-    from evergreen.config import Clean
+    from evergreen.sections.pipeline import Clean
 
 PARAMS = "params.yaml"
 CHAMPION = Path("champion")

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Literal
 
-from evergreen.config import Notify
+from evergreen.sections.loop import Notify
 
 ADDRESSES = "EVERGREEN_NOTIFY"
 SECONDS = 30  # for all addresses together

@@ -16,8 +16,9 @@ from evergreen.wording import counted
 from flows.request_log import log_url, moment, opened
 
 if TYPE_CHECKING:
-    from evergreen.config import Params, Policy
+    from evergreen.config import Params
     from evergreen.monitoring.backtest import Replay
+    from evergreen.sections.loop import Policy
 
 PLAIN_WIDTH = 120
 HOUR = 3600
@@ -71,7 +72,7 @@ def changed(policy: "Policy", changes: list[str]) -> "Policy":
     import yaml
     from pydantic import ValidationError
 
-    from evergreen.config import Policy
+    from evergreen.sections.loop import Policy
 
     content = policy.model_dump()
     for change in changes:

@@ -30,7 +30,7 @@ from flows.settle import STATE, Say, alone, announce, intents, overrides, settle
 from flows.signing import KEY, SIGNING
 
 if TYPE_CHECKING:
-    from evergreen.config import Release
+    from evergreen.sections.loop import Release
 
 PACKAGE, BENTO = "package", "bento"
 SERVICE, ARTIFACT = Path("src") / "service.json", Path("src") / "artifact" / "artifact.json"

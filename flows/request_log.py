@@ -13,7 +13,7 @@ from evergreen.errors import LogError
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from evergreen.config import TrafficLog
+    from evergreen.sections.loop import TrafficLog
 
 UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 

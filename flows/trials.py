@@ -24,7 +24,7 @@ from evergreen.release.guardrails import Seen, broken, unheard
 from evergreen.release.live import Live, Place
 
 if TYPE_CHECKING:
-    from evergreen.config import Release
+    from evergreen.sections.loop import Release
 
 Say = Callable[[str], None]
 LOOKS = 60  # in a trial, but never more often than every SECONDS_BETWEEN

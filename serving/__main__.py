@@ -16,11 +16,12 @@ from rich.console import Console
 from rich.text import Text
 
 from evergreen.access import FILE, read
-from evergreen.config import Serve, load_params
+from evergreen.config import load_params
 from evergreen.errors import AccessError, EvergreenError, ReleaseError
 from evergreen.home import home, traffic_url
 from evergreen.release.live import Place
 from evergreen.release.manifest import verify
+from evergreen.sections.loop import Serve
 from serving.machine.control import listen
 from serving.machine.supervisor import Supervisor
 from serving.settings import SETTINGS, Settings

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Self
 
-from evergreen.config import Serve
+from evergreen.sections.loop import Serve
 from serving.model.backend import Challenger
 from serving.model.engine import Engine
 from serving.model.worker import load

@@ -8,10 +8,10 @@ import gc
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from evergreen.access import FILE, KeyRing
-from evergreen.config import Serve
 from evergreen.home import home, spool, traffic_url
 from evergreen.monitoring.bell import Bell
 from evergreen.monitoring.recorder import Recorder
+from evergreen.sections.loop import Serve
 from serving.api.app import build_app
 from serving.api.desk import Desk
 from serving.api.health import Health

@@ -10,8 +10,8 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from evergreen.config import Serve
 from evergreen.data.text import Form
+from evergreen.sections.loop import Serve
 
 ARTIFACT, CALIBRATION, SETTINGS = "artifact", "calibration.json", "service.json"
 CARD, DOSSIER = "MODEL_CARD.md", "dossier.html"

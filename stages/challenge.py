@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from evergreen.config import MaxLoss, Params
+from evergreen.config import Params
 from evergreen.data.records import read_table
 from evergreen.errors import EvidenceError
 from evergreen.evaluation.challenge import Bout, Terms, compared, is_new, sliced, worst_slice
@@ -16,6 +16,7 @@ from evergreen.evaluation.intervals import cluster_codes, shown
 from evergreen.evaluation.slices import slices_of
 from evergreen.model.inference import Classifier
 from evergreen.reports import read_report, write_report
+from evergreen.sections.gate import MaxLoss
 from evergreen.wording import counted
 from stages._run import main, say
 

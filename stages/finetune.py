@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from transformers import PreTrainedModel
 
-from evergreen.config import Finetune, Params
+from evergreen.config import Params
 from evergreen.data.records import read_table
 from evergreen.errors import TrainingError
 from evergreen.model import backbone, environment
@@ -21,6 +21,7 @@ from evergreen.model.packing import longest_row
 from evergreen.model.training import Encoded, Trained, Training
 from evergreen.release import dependencies
 from evergreen.reports import write_report
+from evergreen.sections.pipeline import Finetune
 from evergreen.wording import counted
 from stages._progress import progress
 from stages._run import Afterwards, home, main, say

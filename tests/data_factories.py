@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from evergreen.config import Clean, Columns, Params, Split, Validate, load_params
+from evergreen.config import Params, load_params
+from evergreen.sections.pipeline import Clean, Columns, Split, Validate
 
 ROOT = Path(__file__).parents[1]
 INBOX = ROOT / "examples" / "inbox"

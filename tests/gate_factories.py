@@ -4,8 +4,8 @@ import copy
 from pathlib import Path
 from typing import Any
 
-from evergreen.config import Rules
 from evergreen.reports import write_report
+from evergreen.sections.gate import Rules
 
 RULES: dict[str, Any] = {
     "beats_baseline": {"min_lead": 0.0, "failure": "reject"},

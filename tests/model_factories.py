@@ -10,9 +10,9 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedTokenizerFast
 
-from evergreen.config import Finetune
 from evergreen.model import backbone
 from evergreen.model.training import Encoded, Trained, Training
+from evergreen.sections.pipeline import Finetune
 from tests.evaluation_factories import knobs
 from tests.factories import FILLER, LABELS
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from evergreen.config import Policy
 from evergreen.monitoring.policy import DAY, Situation
+from evergreen.sections.loop import Policy
 
 NOW = 1_800_000_000.0
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from evergreen.config import Clean
 from evergreen.data.personal_data import KINDS
 from evergreen.data.text import beginning, clean_text, normalise
 from evergreen.errors import QualityError
+from evergreen.sections.pipeline import Clean
 
 CONFLICTS_NAMED = 10
 

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evergreen.config import SPLITS, Columns, Retrain
 from evergreen.data.records import CONTEXT_PREFIX, GROUP_PREFIX, MISSING_GROUP
+from evergreen.sections.loop import Retrain
+from evergreen.sections.pipeline import SPLITS, Columns
 
 LABELS_NAMED = 5
 

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evergreen.config import SPLITS, Params
+from evergreen.config import Params
 from evergreen.data.quality import counts
 from evergreen.data.records import context_columns, group_columns, group_name
+from evergreen.sections.pipeline import SPLITS
 
 SCRIPT_SAMPLE = 5000  # texts looked at for their script
 LANGUAGE_OF_SCRIPT = {"han": "zh", "kana": "ja", "hangul": "ko", "greek": "el", "hebrew": "he", "thai": "th"}

@@ -13,10 +13,10 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
-from evergreen.config import Validate
 from evergreen.data.records import context_columns, group_columns, group_name
 from evergreen.data.text import CONTROL, beginning
 from evergreen.errors import ColumnError
+from evergreen.sections.pipeline import Validate
 from evergreen.wording import counted
 
 # Where UTF-8 was read as Windows-1252, an accented letter becomes a run of these.

@@ -5,10 +5,10 @@ from difflib import get_close_matches
 
 import pandas as pd
 
-from evergreen.config import SPLITS, Columns
 from evergreen.data.records import CONTEXT_PREFIX, GROUP_PREFIX, MISSING_GROUP, content_id, context_columns, group_columns, ordered
 from evergreen.data.sources import SPLIT_OF_NAME, Source
 from evergreen.errors import ColumnError, SourceError
+from evergreen.sections.pipeline import SPLITS, Columns
 from evergreen.wording import counted
 
 ROWS_NAMED = 5

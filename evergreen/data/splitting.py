@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from evergreen.config import SPLITS, Split
 from evergreen.data.likeness import Likeness, Names
 from evergreen.data.stratification import deal
 from evergreen.errors import SplitError
+from evergreen.sections.pipeline import SPLITS, Split
 from evergreen.wording import counted
 
 Ints = NDArray[np.int64]

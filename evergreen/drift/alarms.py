@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evergreen.config import Monitor
 from evergreen.data.records import group_name
 from evergreen.drift.calibration import MIN_ROWS
 from evergreen.drift.features import Detector, Recipe, untold
 from evergreen.drift.permutation import Comparison, judged
 from evergreen.drift.reference import Reference
 from evergreen.drift.rows import Seen, pool
+from evergreen.sections.loop import Monitor
 
 FIRST_LOOK = 0.05  # calibrated p-value of the first look, above which a window is quiet without permutations
 WORTH_A_NOTE = 0.2  # p-value of a test, adjusted, above which it needs no words

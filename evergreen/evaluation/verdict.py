@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evergreen.config import Rules
 from evergreen.errors import EvidenceError
 from evergreen.evaluation.rules import CHECKS, Check
+from evergreen.sections.gate import Rules
 
 Report = Mapping[str, Any]
 NO_CHAMPION: Report = {"champion": None, "reason": "there is no champion to compare with"}

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from evergreen.config import Finetune
 from evergreen.errors import TrainingError
 from evergreen.model import checkpoint
 from evergreen.model.packing import packed_logits, packs, padded_logits
+from evergreen.sections.pipeline import Finetune
 
 EVALUATION_ROWS = 64
 TRIED_ROWS = 16

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from evergreen.config import Policy
 from evergreen.monitoring.policy import Decision, Facts, Situation, decide
+from evergreen.sections.loop import Policy
 
 ENDS = ("value", "low", "high")
 

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from evergreen.config import Monitor
 from evergreen.drift.alarms import judge
 from evergreen.drift.estimate import estimate
 from evergreen.drift.reference import Reference
@@ -22,6 +21,7 @@ from evergreen.drift.rows import Seen
 from evergreen.monitoring.explanation import changed_slices, changed_words, telling_rows
 from evergreen.monitoring.quality import LEVEL
 from evergreen.monitoring.window import Span, Subject, Traffic
+from evergreen.sections.loop import Monitor
 
 
 def facts(

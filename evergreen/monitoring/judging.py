@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Engine
 
-from evergreen.config import Monitor
 from evergreen.drift.reference import Reference
 from evergreen.drift.rows import Seen, distinct, look
 from evergreen.model.inference import Classifier
@@ -22,6 +21,7 @@ from evergreen.monitoring.quality import NEWEST, quality
 from evergreen.monitoring.request_log import Window
 from evergreen.monitoring.seen_files import keep, kept
 from evergreen.monitoring.window import Span, Subject, Traffic
+from evergreen.sections.loop import Monitor
 
 MOST_CONFIDENCES = 20_000  # answers that labelled ones are weighed against, the newest
 

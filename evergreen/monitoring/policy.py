@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from evergreen.config import Policy
+from evergreen.sections.loop import Policy
 from evergreen.wording import counted
 
 Facts = Mapping[str, Any]

@@ -19,12 +19,12 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, Row, func, or_, select, update
 
-from evergreen.config import Policy
 from evergreen.monitoring import loop_tables
 from evergreen.monitoring.alerts import MAX_TRIES, starts
 from evergreen.monitoring.loop_tables import alerts, alone, clock
 from evergreen.monitoring.policy import HOUR, Hold, Situation, holds
 from evergreen.monitoring.records import new_id
+from evergreen.sections.loop import Policy
 
 Outcome = Literal["finished", "failed", "crashed"]
 LABELS_SECONDS = 3600.0  # after which an alert that lacked new labels is looked at again

@@ -7,9 +7,9 @@ chance. Knows nothing of services, of databases, or of how a trial is ended.
 from dataclasses import dataclass
 from typing import Any
 
-from evergreen.config import Release
 from evergreen.evaluation.sequential import Bounds, share
 from evergreen.monitoring.comparison import Arm
+from evergreen.sections.loop import Release
 
 ENOUGH = 50  # answers of each, before their latencies are compared
 

@@ -16,8 +16,8 @@ from typing import Any
 import uvicorn
 import uvloop
 
-from evergreen.config import Serve
 from evergreen.processes import die_with_parent
+from evergreen.sections.loop import Serve
 from serving.api.protocol import server_config
 from serving.compose import Service
 from serving.machine.fleet import Fleet, Route

@@ -10,9 +10,9 @@ import socket
 import sys
 from pathlib import Path
 
-from evergreen.config import Serve
 from evergreen.errors import ReleaseError
 from evergreen.processes import die_with_parent
+from evergreen.sections.loop import Serve
 from serving.machine.children import Child, Say, launch
 from serving.machine.fleet import Route
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from evergreen.config import Serve
 from evergreen.errors import ReleaseError
 from evergreen.release.live import Live, Place, Release, Trial, first
+from evergreen.sections.loop import Serve
 from serving.machine.children import ChildError, Say
 from serving.machine.fleet import Route
 from serving.machine.front_line import FrontLine

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from evergreen.config import Notify
+from evergreen.sections.loop import Notify
 from flows.notify import ADDRESSES, notify
 
 # A library of Apprise's imports it; for Python 3.13, which has it no more, Apprise brings its own.

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from evergreen.config import Release
 from evergreen.errors import ReleaseError
+from evergreen.sections.loop import Release
 from flows import ledger as ledger_module
 from flows import objects, release, remote, service, settle, signing, trials, workspace
 from tests.factories import keyword

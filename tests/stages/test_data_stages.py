@@ -7,11 +7,12 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from evergreen.config import SPLITS, Params
+from evergreen.config import Params
 from evergreen.data.records import read_table
 from evergreen.errors import QualityError
 from evergreen.params_file import edit_params
 from evergreen.reports import read_report
+from evergreen.sections.pipeline import SPLITS
 from stages.clean import clean
 from stages.ingest import ingest
 from stages.split import split

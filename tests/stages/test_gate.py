@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from evergreen.config import Gate, Params, load_params
+from evergreen.config import Params, load_params
 from evergreen.reports import read_report
+from evergreen.sections.gate import Gate
 from stages.gate import REPORTS, gate
 from tests.gate_factories import RULES, good_reports, spoilt, write_reports
 

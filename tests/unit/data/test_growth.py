@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evergreen.config import SPLITS, Columns
 from evergreen.data.growth import grown, laid_out, layout, placed
 from evergreen.data.records import write_table
 from evergreen.data.roles import to_examples
 from evergreen.data.sources import read_source
+from evergreen.sections.pipeline import SPLITS, Columns
 from tests.evaluation_factories import knobs
 from tests.factories import examples
 

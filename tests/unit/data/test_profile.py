@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
 
-from evergreen.config import SPLITS, Fractions
 from evergreen.data.profile import Spread, language, profile, scripts, suggest
+from evergreen.sections.pipeline import SPLITS, Fractions
 from tests.data_factories import good_rows, params, rows
 
 

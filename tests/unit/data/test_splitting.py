@@ -2,10 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evergreen.config import SPLITS
 from evergreen.data.likeness import Likeness
 from evergreen.data.splitting import check_leakage, split_table
 from evergreen.errors import SplitError
+from evergreen.sections.pipeline import SPLITS
 from tests.data_factories import rows, splitting
 from tests.factories import examples
 

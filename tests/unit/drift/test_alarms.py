@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evergreen.config import Monitor
 from evergreen.drift.alarms import judge
 from evergreen.drift.reference import Reference
 from evergreen.drift.rows import Seen
+from evergreen.sections.loop import Monitor
 from tests.data_factories import params
 from tests.drift_factories import reference, window
 

@@ -2,9 +2,9 @@ import math
 
 import pytest
 
-from evergreen.config import Rules
 from evergreen.evaluation.rules import CHECKS
 from evergreen.evaluation.verdict import judge
+from evergreen.sections.gate import Rules
 from tests.gate_factories import RULES, first_version, good_reports, measured, rules, spoilt
 
 WORSE = {

@@ -7,12 +7,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from evergreen.config import Columns
 from evergreen.data.records import group_columns, ordered, read_table
 from evergreen.errors import LogError
 from evergreen.monitoring import traffic
 from evergreen.monitoring.request_log import Window
 from evergreen.monitoring.traffic import export
+from evergreen.sections.pipeline import Columns
 from tests.log_factories import answered, filled, labelled, sqlite
 
 START = 1_700_000_000.0  # 2023-11-14 22:13:20 UTC

@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from evergreen.config import Release
 from evergreen.evaluation.sequential import share
 from evergreen.monitoring.comparison import Arm
 from evergreen.release.guardrails import ENOUGH, Seen, broken, unheard
+from evergreen.sections.loop import Release
 
 LIMITS = Release(
     automatic=True,
