@@ -10,23 +10,9 @@ from rich.text import Text
 
 from evergreen.disk import check_room, full_words, is_full
 from evergreen.errors import EvergreenError
-from flows import (
-    alerts,
-    compare,
-    deploy,
-    keys,
-    ledger,
-    policy,
-    promote,
-    reproduce_page,
-    retrain_now,
-    service,
-    signing,
-    status,
-    traffic,
-    up,
-    watching,
-)
+from flows.commands import alerts, compare, deploy, keys, ledger, policy, promote, service, signing, status, traffic, up, watching
+from flows.commands import reproduce as reproduce_page
+from flows.commands import retrain as retrain_now
 
 PLAIN_WIDTH = 110
 OWN = {"evergreen", "flows"}
@@ -106,15 +92,15 @@ def _add_init(parser: argparse.ArgumentParser) -> None:
 
 def _init(given: argparse.Namespace) -> None:
     # Imported here and below, not above: each command pays for its own libraries alone.
-    from flows import init
+    from flows.commands import init
 
     init.run(given)
 
 
 def _train(given: argparse.Namespace) -> None:
-    from flows import pipeline
-    from flows.healing import heal
-    from flows.summary import show_summary
+    from flows.bridge import pipeline
+    from flows.bridge.healing import heal
+    from flows.commands.summary import show_summary
 
     console, root = _console(), Path.cwd()
     heal(root, say=console.print)
@@ -141,11 +127,11 @@ def _run_flow(root: Path, console: Console, *, force: bool) -> None:
     HOME.mkdir(parents=True, exist_ok=True)
     for folder in (root, HOME):
         check_room(folder)
-    from flows.pipeline import environment
-    from flows.session import session
+    from flows.bridge.pipeline import environment
+    from flows.bridge.session import session
 
     with session(root, environment(root)):  # it starts while Prefect is imported and its server comes up
-        from flows.terminal import stages_shown
+        from flows.commands.terminal import stages_shown
         from flows.train import train
 
         with stages_shown(console):
@@ -153,8 +139,8 @@ def _run_flow(root: Path, console: Console, *, force: bool) -> None:
 
 
 def _summary(given: argparse.Namespace) -> None:
-    from flows import pipeline
-    from flows.summary import show_summary
+    from flows.bridge import pipeline
+    from flows.commands.summary import show_summary
 
     root = Path.cwd()
     show_summary(root, pipeline.read_pipeline(root), _console())

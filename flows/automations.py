@@ -5,7 +5,7 @@ from uuid import UUID
 from prefect.events.actions import RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
-from flows.alerting import EVENT
+from flows.running.alerting import EVENT
 
 RETRAIN = "Evergreen: an alert starts a retraining"
 

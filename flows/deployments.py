@@ -4,6 +4,7 @@ One description serves every type of pool: what differs between a process on thi
 pool's base job template (deploy/prefect). Bringing a server up to date twice changes nothing.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -26,7 +27,6 @@ from prefect.workers.process import ProcessWorker
 from evergreen.config import load_params
 from evergreen.errors import PipelineError
 from flows.automations import retrain_on_alert
-from flows.deploy import read_template
 from flows.schedules import placeholders
 
 FILE = "prefect.yaml"
@@ -181,3 +181,15 @@ async def _put(client: PrefectClient, automation: AutomationCore) -> None:
         await client.update_automation(there[0].id, automation)
     else:
         await client.create_automation(automation)
+
+
+def read_template(file: Path) -> dict[str, Any]:
+    """Return a base job template; raise PipelineError where the file is none."""
+    try:
+        template = json.loads(file.read_text(encoding="utf-8"))
+        if {"job_configuration", "variables"} <= template.keys():
+            return dict(template)
+        fault = "it needs the keys job_configuration and variables"
+    except (OSError, ValueError, AttributeError) as wrong:
+        fault = str(wrong)
+    raise PipelineError(f"{file} is no base job template: {fault}; see those in deploy/prefect") from None

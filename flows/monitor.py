@@ -1,6 +1,6 @@
 """The monitor: one look at live traffic as a Prefect flow, each part of it a task, what it came to in Prefect's pages.
 
-What a look is stands in flows/look.py, and works without Prefect.
+What a look is stands in flows/looking/look.py, and works without Prefect.
 """
 
 from collections.abc import Callable
@@ -13,8 +13,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, State
 
 from flows import HOME
-from flows.look import Look, look
-from flows.look_words import markdown, sentence
+from flows.looking.look import Look, look
+from flows.looking.words import markdown, sentence
 
 T = TypeVar("T")
 

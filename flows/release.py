@@ -1,7 +1,7 @@
 """How a version goes live: its commit is tagged, its Bento fetched and signed, the service swapped, and all of it told to the ledger.
 
-What a killed run leaves half told is told by the next one (`flows/settle.py`). Knows nothing of how a version is produced, and needs no
-Prefect.
+What a killed run leaves half told is told by the next one (`flows/releasing/settle.py`). Knows nothing of how a version is produced,
+and needs no Prefect.
 """
 
 import json
@@ -22,12 +22,12 @@ from evergreen.release.ledger import Entry, Event, Ledger
 from evergreen.release.live import Live, Place, first
 from evergreen.release.manifest import MANIFEST, SIGNATURE, verify
 from evergreen.release.registry import Version
-from flows import HOME, trials
-from flows.ledger import opened
-from flows.remote import fetch, output
+from flows import HOME
+from flows.bridge.remote import fetch, output
+from flows.releasing import trials
+from flows.releasing.ledger import RELEASE_KEY, SIGNING, opened
+from flows.releasing.settle import STATE, Say, alone, announce, intents, overrides, settled, swapped, used, version_of_model
 from flows.request_log import log_url
-from flows.settle import STATE, Say, alone, announce, intents, overrides, settled, swapped, used, version_of_model
-from flows.signing import KEY, SIGNING
 
 if TYPE_CHECKING:
     from evergreen.sections.loop import Release
@@ -241,12 +241,12 @@ def _named(ledger: Ledger, commit: str, told: _Told, bento: Path, why: str, say:
 
 def _sign(bento: Path, say: Say) -> None:
     """Sign a Bento where there is a key to do it with."""
-    key = SIGNING / f"{KEY}.pem"
+    key = SIGNING / f"{RELEASE_KEY}.pem"
     if key.exists():
         from evergreen.release.signing import sign
 
         sign(bento / MANIFEST, bento / SIGNATURE, key)
-        say(f"signed by {KEY}")
+        say(f"signed by {RELEASE_KEY}")
 
 
 def _to_be_tried(settings: "Release", told: _Told) -> bool:

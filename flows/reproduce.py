@@ -19,11 +19,11 @@ from evergreen.release.reproduction import Comparison, compared, differing
 from evergreen.release.vouching import vouched
 from evergreen.reports import read_report
 from flows import tasks
-from flows.ledger import trusted_keys
-from flows.objects import FOLDER, Objects, Output, digest, matches, opened, outputs_of, recorded
-from flows.pipeline import Pipeline, environment, read_pipeline
-from flows.session import session
-from flows.workspace import workspace
+from flows.bridge.objects import FOLDER, Objects, Output, digest, matches, opened, outputs_of, recorded
+from flows.bridge.pipeline import Pipeline, environment, read_pipeline
+from flows.bridge.session import session
+from flows.bridge.workspace import workspace
+from flows.releasing.ledger import trusted_keys
 
 LOCK = "dvc.lock"
 OWN_CACHE = Path(".dvc/cache")  # in the worktree: nothing that an earlier run has made is at hand

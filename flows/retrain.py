@@ -1,6 +1,6 @@
 """The retraining as a Prefect flow: its stages as tasks, the verdict and what led to it as artifacts.
 
-What a retraining is stands in flows/retraining.py, and works without Prefect.
+What a retraining is stands in flows/making/retraining.py, and works without Prefect.
 """
 
 from collections.abc import Callable
@@ -13,8 +13,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 from prefect.states import Completed, State
 
-from flows.retrain_words import markdown, rules
-from flows.retraining import Asked, Outcome, by_release_flow, retraining
+from flows.making.retraining import Asked, Outcome, by_release_flow, retraining
+from flows.making.words import markdown, rules
 from flows.tasks import reproduce
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from pathlib import Path
 from prefect import get_run_logger, task
 from prefect.states import Completed, State
 
-from flows import pipeline
+from flows.bridge import pipeline
 
 
 @task(name="reproduce", task_run_name="{stage}")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.pipeline import read_pipeline
+from flows.bridge.pipeline import read_pipeline
 from flows.tasks import reproduce
 
 

@@ -14,11 +14,12 @@ from evergreen.monitoring import database, loop_tables, request_log
 from evergreen.release.ledger import Ledger
 from evergreen.release.live import Place, Release, first
 from evergreen.release.registry import Registry
-from flows import champion, keepsakes, objects, remote, retraining, workspace
-from flows.champion import champion_of
-from flows.inputs import gathered
-from flows.pipeline import read_pipeline
-from flows.produce import Candidate, Order, plainly, produce
+from flows.bridge import objects, remote, workspace
+from flows.bridge.pipeline import read_pipeline
+from flows.making import champion, keepsakes, retraining
+from flows.making.champion import champion_of
+from flows.making.inputs import gathered
+from flows.making.produce import Candidate, Order, plainly, produce
 from tests.factories import LABELS
 from tests.log_factories import answered, labelled
 from tests.loop_factories import loop_project, quickly

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from flows.pipeline import written
+from flows.bridge.pipeline import written
 
 ROOT = Path(__file__).parents[1]
 # Ways to lose what nobody can make again: a person's data and backbone, answers and labels, keys, versions, who was live.

@@ -1,6 +1,7 @@
 """The README's captioned tree is true."""
 
 import re
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +28,12 @@ def test_the_tree_names_every_module_and_nothing_else() -> None:
 
 def test_every_path_of_the_tree_exists() -> None:
     assert [path for path in captioned() if not (ROOT / path).exists()] == []
+
+
+def test_an_installation_has_every_package() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    there = {path.parent.relative_to(ROOT).as_posix().replace("/", ".") for room in ROOMS for path in (ROOT / room).rglob("__init__.py")}
+    assert set(listed) == there
 
 
 def test_no_figure_is_left_to_fill_in() -> None:

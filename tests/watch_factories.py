@@ -21,7 +21,7 @@ from evergreen.model.inference import Classifier
 from evergreen.monitoring import database, history, loop_tables, request_log
 from evergreen.monitoring.records import Answered, Labelled, new_id
 from evergreen.release.live import Live, Place, Release
-from flows.look import Look, look
+from flows.looking.look import Look, look
 from tests.factories import examples, tiny_artifact, tiny_calibration
 from tests.log_factories import sqlite
 

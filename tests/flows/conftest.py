@@ -9,7 +9,7 @@ import pytest
 _home = tempfile.TemporaryDirectory(prefix="prefect-")
 os.environ["PREFECT_HOME"] = _home.name
 
-from flows.produce import Candidate  # noqa: E402
+from flows.making.produce import Candidate  # noqa: E402
 from tests.loop_runs import begin, settle  # noqa: E402
 from tests.project_factories import copied  # noqa: E402
 

@@ -11,8 +11,8 @@ import pytest
 from evergreen.config import Params, load_params
 from evergreen.monitoring import alerts, slot
 from evergreen.monitoring.policy import DAY
-from flows import alerting
-from flows.prefect_api import ask
+from flows.running import alerting
+from flows.running.prefect_api import ask
 from tests.alert_factories import LIVE, holding, loop, raised, state
 from tests.log_factories import sqlite
 from tests.policy_factories import NOW

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from flows.__main__ import main
-from flows.compare import moment
+from flows.commands.compare import moment
 from tests.trial_factories import answer, label, log_of, shadow_rows
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from flows.components import Component, last_words
+from flows.running.components import Component, last_words
 
 PATIENCE = 60
 FOREVER = "import time; time.sleep(600)"
@@ -69,7 +69,7 @@ def test_stop_ends_the_descendants_too_also_those_that_will_not(tmp_path: Path) 
 
 
 def test_the_end_can_be_waited_for_by_the_thread_that_gets_the_signal(tmp_path: Path) -> None:
-    code = "from flows.components import Ending\ne = Ending()\nprint('ready', flush=True)\nprint(e.within(600), flush=True)"
+    code = "from flows.running.components import Ending\ne = Ending()\nprint('ready', flush=True)\nprint(e.within(600), flush=True)"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"

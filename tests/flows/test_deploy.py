@@ -10,7 +10,8 @@ import pytest
 
 from evergreen.errors import PipelineError
 from evergreen.params_file import edit_params
-from flows.deploy import read_template, variable
+from flows.commands.deploy import variable
+from flows.deployments import read_template
 from tests.prefect_factories import ask, environment, evergreen, free_port, prefect_server, stand_in_project, until
 
 FLEETING = {"id", "created", "updated", "deployment_id", "last_polled", "status", "work_queue_id"}

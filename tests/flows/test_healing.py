@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from evergreen.errors import PipelineError
-from flows.healing import LEFT_BEHIND, heal
-from flows.pipeline import changed
+from flows.bridge.healing import LEFT_BEHIND, heal
+from flows.bridge.pipeline import changed
 from tests.flows.test_pipeline import project, through
 from tests.project_factories import git
 

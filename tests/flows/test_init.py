@@ -11,7 +11,7 @@ from evergreen.config import Params, load_params
 from evergreen.errors import EvergreenError
 from evergreen.params_file import edit_params
 from flows.__main__ import main
-from flows.init import init
+from flows.commands.init import init
 from tests.data_factories import ROOT, messages, shared, write_csv
 
 # DVC itself uses what its library is about to drop.

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from evergreen.errors import PipelineError
-from flows import objects
-from flows.integrity import mend_cache
-from flows.objects import ObjectError, matches, opened, outputs_of
-from flows.pipeline import changed
+from flows.bridge import objects
+from flows.bridge.integrity import mend_cache
+from flows.bridge.objects import ObjectError, matches, opened, outputs_of
+from flows.bridge.pipeline import changed
 from tests.flows.test_pipeline import STAGE, project, through
 from tests.project_factories import dvc
 

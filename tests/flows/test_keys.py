@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from evergreen.access import FILE, KeyRing
-from flows import keys
 from flows.__main__ import main
+from flows.commands import keys
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,8 @@ import pytest
 from evergreen.release.ledger import Ledger
 from evergreen.release.registry import Registry
 from evergreen.release.signing import create_key
-from flows import ledger as module
 from flows.__main__ import main
+from flows.releasing import ledger as module
 from tests.project_factories import git
 from tests.registry_factories import candidate, checkout, repository
 

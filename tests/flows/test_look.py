@@ -14,9 +14,9 @@ from rich.console import Console
 
 from evergreen.errors import MonitorError
 from evergreen.monitoring import alerts, history, request_log, window
-from flows import look as module
 from flows.__main__ import main
-from flows.watching import show_look
+from flows.commands.watching import show_look
+from flows.looking import look as module
 from tests.log_factories import labelled
 from tests.watch_factories import DAY, START, Watched, quiet, shifted, watched
 

@@ -19,7 +19,7 @@ from prefect.testing.utilities import prefect_test_harness
 
 from flows import monitor as module
 from flows.__main__ import main
-from flows.look_words import markdown, sentence
+from flows.looking.words import markdown, sentence
 from tests.watch_factories import ROOT, Watched, quiet, watched
 
 

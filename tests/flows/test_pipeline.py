@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from evergreen.errors import PipelineError
-from flows.pipeline import changed, read_pipeline, reproduce
+from flows.bridge.pipeline import changed, read_pipeline, reproduce
 from tests.project_factories import DVC, dvc, until
 
 # DVC itself uses what its library is about to drop.

@@ -14,9 +14,9 @@ from prefect.workers.base import BaseJobConfiguration
 from pydantic import ConfigDict
 
 from evergreen.home import LOG_URL
-from flows.deploy import TYPES, read_template
+from flows.commands.deploy import TYPES
 from flows.deployments import _merged as merged
-from flows.deployments import described
+from flows.deployments import described, read_template
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = ROOT / "deploy" / "prefect"

@@ -14,10 +14,11 @@ from evergreen.errors import PipelineError
 from evergreen.params_file import edit_params
 from evergreen.release.ledger import Ledger
 from evergreen.release.registry import Registry
-from flows import inputs, remote, workspace
-from flows.champion import champion_of
-from flows.pipeline import Pipeline
-from flows.produce import Candidate, of_another_commit
+from flows.bridge import remote, workspace
+from flows.bridge.pipeline import Pipeline
+from flows.making import inputs
+from flows.making.champion import champion_of
+from flows.making.produce import Candidate, of_another_commit
 from tests.loop_factories import PIPELINE, quickly, wish
 from tests.loop_runs import follow, go_live, make, pointed_at
 from tests.project_factories import git

@@ -13,10 +13,15 @@ from evergreen.release.ledger import Ledger
 from evergreen.release.live import Place
 from evergreen.release.registry import Registry
 from evergreen.release.signing import create_key, read_trusted, trust
-from flows import ledger as ledger_module
-from flows import objects, promote, release, remote, service, settle, signing, status, tending, whose, workspace
+from flows import release
 from flows.__main__ import main
+from flows.bridge import objects, remote, workspace
+from flows.commands import promote, service, signing, status
+from flows.looking import whose
 from flows.release import Override
+from flows.releasing import ledger as ledger_module
+from flows.releasing import settle
+from flows.running import tending
 from tests.factories import LABELS
 from tests.flows.stored import repackaged, stored_project
 from tests.project_factories import copied, git

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from evergreen.errors import RegistryError
-from flows import objects as objects_module
-from flows import remote, workspace
+from flows.bridge import objects as objects_module
+from flows.bridge import remote, workspace
 from tests.flows.stored import opened, stored_project
 from tests.project_factories import copied, git
 from tests.ssh_server import SshServer, ssh_server

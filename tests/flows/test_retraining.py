@@ -15,9 +15,9 @@ from evergreen.monitoring import alerts, slot
 from evergreen.params_file import edit_params
 from evergreen.release.ledger import Ledger
 from evergreen.release.registry import Registry
-from flows.produce import Candidate, plainly
-from flows.retrain_words import markdown, rules
-from flows.retraining import Asked, Outcome, retraining
+from flows.making.produce import Candidate, plainly
+from flows.making.retraining import Asked, Outcome, retraining
+from flows.making.words import markdown, rules
 from tests.loop_factories import quickly, wish
 from tests.loop_runs import told
 from tests.project_factories import ROOT, until
@@ -142,7 +142,7 @@ def test_too_few_new_labels_are_a_refusal_that_costs_nothing(looped: Path, engin
 
 def test_a_lost_claim_stops_the_run_before_it_puts_anything_on_record(looped: Path, engine: Engine, monkeypatch: Any) -> None:
     from evergreen.errors import ClaimLost
-    from flows import retraining as module
+    from flows.making import retraining as module
 
     before = Registry(looped).head()
     ended = threading.Event()
@@ -191,8 +191,8 @@ def test_its_page_tells_the_verdict_the_comparison_the_data_and_where_to_read_on
 KILLED = """
 import sys, time
 from pathlib import Path
-from flows.produce import plainly
-from flows.retraining import Asked, retraining
+from flows.making.produce import plainly
+from flows.making.retraining import Asked, retraining
 from tests.loop_factories import quickly
 
 def run(folder, stage):

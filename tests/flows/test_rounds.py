@@ -7,7 +7,7 @@ import sys
 CODE = """
 import sys
 from evergreen.errors import LogError
-from flows.rounds import rounds
+from flows.running.rounds import rounds
 done = []
 def made(root):
     def attend(say):

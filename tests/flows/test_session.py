@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from evergreen.errors import PipelineError
-from flows.pipeline import environment, reproduce
-from flows.session import in_session, session
+from flows.bridge.pipeline import environment, reproduce
+from flows.bridge.session import in_session, session
 from tests.flows.test_pipeline import STAGE, project, through
 from tests.project_factories import until
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import signing
 from flows.__main__ import main
+from flows.commands import signing
 from tests.release_factories import bento_folder
 
 

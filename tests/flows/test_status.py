@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from flows import status as module
-from flows.status import Run, Status, gather, shown
+from flows.commands import status as module
+from flows.commands.status import Run, Status, gather, shown
 from tests.prefect_factories import free_port
 
 MONITOR, STRANGER = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from evergreen.params_file import edit_params
-from flows import ledger as ledger_module
-from flows import settle
 from flows.release import Override
-from flows.tending import Tending
+from flows.releasing import ledger as ledger_module
+from flows.releasing import settle
+from flows.running.tending import Tending
 from tests.flows.test_release import ROOT, commits, home, lines, project, quiet, released, template  # noqa: F401
 
 

@@ -12,8 +12,11 @@ import pytest
 
 from evergreen.errors import ReleaseError
 from evergreen.sections.loop import Release
-from flows import ledger as ledger_module
-from flows import objects, release, remote, service, settle, signing, trials, workspace
+from flows import release
+from flows.bridge import objects, remote, workspace
+from flows.commands import service, signing
+from flows.releasing import ledger as ledger_module
+from flows.releasing import settle, trials
 from tests.factories import keyword
 from tests.flows.stored import repackaged, stored_project
 from tests.project_factories import git

@@ -10,8 +10,8 @@ import pytest
 from dvc.repo import Repo
 
 from evergreen.errors import PipelineError
-from flows import workspace as module
-from flows.workspace import cache_of, sweep, workspace
+from flows.bridge import workspace as module
+from flows.bridge.workspace import cache_of, sweep, workspace
 from tests.project_factories import git
 
 
@@ -81,7 +81,7 @@ def test_an_error_inside_removes_the_worktree_unless_it_is_to_be_kept(project: P
 
 def test_what_a_killed_run_leaves_is_swept_and_what_is_in_use_is_not(project: Path) -> None:
     code = (
-        "import os, sys, time; from pathlib import Path; from flows.workspace import workspace\n"
+        "import os, sys, time; from pathlib import Path; from flows.bridge.workspace import workspace\n"
         "with workspace(Path(sys.argv[1]), 'main') as folder:\n    print(folder, flush=True); time.sleep(600)"
     )
     environment = os.environ | {"EVERGREEN_HOME": str(module.HOME)}

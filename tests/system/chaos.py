@@ -176,7 +176,7 @@ class Loop:
 
     def part(self, name: str) -> psutil.Process | None:
         """Return the process of a part of `evergreen up`."""
-        words = {"server": ["server", "start"], "worker": ["worker", "start"], "alerts": ["flows.alerting"]}[name]
+        words = {"server": ["server", "start"], "worker": ["worker", "start"], "alerts": ["flows.running.alerting"]}[name]
         assert self.process is not None
         for child in psutil.Process(self.process.pid).children():
             with suppress(psutil.NoSuchProcess):

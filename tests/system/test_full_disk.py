@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.healing import heal
+from flows.bridge.healing import heal
 from tests.project_factories import copied, dvc, environment, evergreen, outputs, partials, steady
 from tests.system.test_kill import STAGES, content, forget
 

@@ -58,7 +58,7 @@ def test_whatever_is_killed_live_tags_and_ledger_agree_after_the_next_look(tmp_p
             ends[process.wait() == 0] += 1
             assert service.version()
             service.ask("trial", bento=None, mode="shadow", share=0.0)  # waits for a swap that the service finishes by itself
-            look = "from pathlib import Path; from flows.settle import settle; settle(Path.cwd())"
+            look = "from pathlib import Path; from flows.releasing.settle import settle; settle(Path.cwd())"
             assert command("-c", look).wait() == 0
             ledger, live = Ledger(registry, memory=home / "signing" / "ledger.json"), registry.live()
             told = [entry for entry in ledger.read() if entry.event in GOES_LIVE]

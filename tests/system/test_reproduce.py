@@ -11,8 +11,10 @@ from evergreen.errors import EvergreenError
 from evergreen.release.ledger import LEDGER, Ledger
 from evergreen.release.registry import Registry
 from evergreen.release.reproduction import Comparison
-from flows import ledger, objects, reproduce, workspace
-from flows.reproduce_page import show
+from flows import reproduce
+from flows.bridge import objects, workspace
+from flows.commands.reproduce import show
+from flows.releasing import ledger
 from tests.project_factories import copied, dvc, evergreen, git, outputs
 
 pytestmark = [

@@ -13,7 +13,8 @@ from prefect import flow, get_run_logger
 from prefect.states import Completed, State
 
 from evergreen.monitoring import history, window
-from flows import HOME, look
+from flows import HOME
+from flows.looking import look
 
 NOTES = HOME / "chaos"
 REFERENCE = "aa" * 8

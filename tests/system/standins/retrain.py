@@ -15,10 +15,11 @@ from prefect.cache_policies import NO_CACHE
 
 from evergreen.processes import stream
 from evergreen.release.ledger import Ledger
-from flows import HOME, retraining
-from flows.pipeline import Pipeline
-from flows.produce import Candidate, Order
-from flows.workspace import workspace
+from flows import HOME
+from flows.bridge.pipeline import Pipeline
+from flows.bridge.workspace import workspace
+from flows.making import retraining
+from flows.making.produce import Candidate, Order
 
 retrain_itself = import_module("flows.retrain_itself")  # here it is only in the project that the stand-ins are put into
 retrain = retrain_itself.retrain

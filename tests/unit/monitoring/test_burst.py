@@ -75,7 +75,7 @@ def test_years_of_disorder_keep_one_retraining_to_a_cooldown_and_lose_no_alert(u
 
 
 def drained(engine, now: float, rules) -> None:
-    """Go on until nothing is open, as the rounds of flows/alerting.py do."""
+    """Go on until nothing is open, as the rounds of flows/running/alerting.py do."""
     for turn in range(100):
         now += 12 * HOUR
         slot.sweep(engine, now=now)

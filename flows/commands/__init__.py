@@ -1,0 +1,1 @@
+"""The command line's groups, one module each: what a person gives, and what they are shown."""

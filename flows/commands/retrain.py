@@ -1,0 +1,51 @@
+"""`evergreen retrain`: make a new version now, from the newest labels; the first one where nothing is live yet."""
+
+import argparse
+import getpass
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+PLAIN_WIDTH = 110
+
+
+def add_commands(commands: Any) -> None:
+    """Add `retrain` to the command line."""
+    retrain = commands.add_parser("retrain", help="make a new version from the newest labels, and release it where the gate says PROMOTE")
+    retrain.add_argument("--who", metavar="NAME", help="who asks for it (the name that git knows, or the login)")
+    retrain.add_argument("--why", metavar="WORDS", help="the reason, for the ledger")
+    retrain.add_argument("--force", action="store_true", help="in spite of a cooldown, a spent budget or few new labels")
+    retrain.set_defaults(run=_retrain)
+
+
+def _retrain(given: argparse.Namespace) -> None:
+    from flows import HOME
+    from flows.bridge import pipeline
+    from flows.running import connection
+
+    root, console = Path.cwd(), Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    pipeline.read_pipeline(root)
+    HOME.mkdir(parents=True, exist_ok=True)
+    api = connection.api()
+    if api:
+        os.environ["PREFECT_API_URL"] = api
+    else:
+        console.print(Text("Starting a flow run; Prefect's own server comes up with it …", style="dim"))
+    from flows.commands.terminal import stages_shown
+    from flows.retrain import retrain
+
+    with stages_shown(console):
+        state = retrain(root, person=given.who or _person(root), reason=given.why, force=given.force, return_state=True)
+        state.result()  # raises what went wrong
+    console.print()
+    console.print(Text(state.message or state.name, style="yellow" if state.name == "Refused" else "bold"), soft_wrap=True)
+
+
+def _person(root: Path) -> str:
+    from evergreen.release.plumbing import Git
+
+    return Git(root).person() or getpass.getuser()

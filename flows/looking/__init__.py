@@ -1,0 +1,1 @@
+"""One look of the monitor: whose traffic, what is seen in it, what is decided, and in which words and pages. No Prefect."""

@@ -1,0 +1,1 @@
+"""A new version, from an alert to its end: its inputs, its run, what is kept of it. No Prefect."""

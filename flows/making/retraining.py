@@ -1,0 +1,226 @@
+"""One retraining from its alert to its end: the slot is claimed, a version produced, and released where the gate says PROMOTE.
+
+Whatever started it (an event, doubled or late; a schedule; a person), the claim in our own tables says whether it may run
+(evergreen/monitoring/slot.py). The slot is given back however it ends; a run that is killed loses it with its lease. Works without
+Prefect.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from evergreen.config import Params, load_params
+from evergreen.errors import EvergreenError
+from evergreen.monitoring import slot
+from evergreen.monitoring.lease import kept
+from evergreen.monitoring.slot import Claim, Refusal
+from evergreen.release.live import Place
+from flows import HOME
+from flows.bridge.pipeline import read_pipeline
+from flows.making.champion import Champion, champion_of
+from flows.making.inputs import Gathered, gathered
+from flows.making.keepsakes import keep
+from flows.making.produce import Candidate, Order, Step, produce
+from flows.notify import notify
+from flows.releasing.ledger import opened as ledger_of
+from flows.running import alerting
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+BY_ITSELF = "Evergreen"
+FINAL = {"unknown", "taken", "done", "stale", "given up"}  # refusals after which there is nothing left to do
+Say = Callable[[str], None]
+Release = Callable[[Path, Candidate, Params, str, str, Say], str]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Who has asked for a retraining: an event's payload with its id, the moment a schedule was due, or a person, with their reason."""
+
+    wanted: Mapping[str, Any] | None = None
+    event: str | None = None
+    schedule: str | None = None
+    person: str | None = None
+    why: str | None = None
+    force: bool = False  # on a person's word: cooldown, budget and missing labels do not count
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How it ended; `words` in one sentence. `candidate` is None where it was refused."""
+
+    state: Literal["refused", "finished"]
+    words: str
+    refusal: Refusal | None = None
+    candidate: Candidate | None = None
+    released: str | None = None
+    keepsakes: Path | None = None
+
+
+def retraining(
+    root: Path,
+    asked: Asked,
+    *,
+    flow_run: str | None = None,
+    step: Step[Any],
+    run: Callable[..., object],
+    say: Say,
+    release: Release | None = None,
+) -> Outcome:
+    """Do one retraining, or say why not. What goes wrong in it is told to people, frees the slot, and is raised."""
+    params = load_params(root / "params.yaml")
+    with alerting.opened(root) as engine:
+        person = f"{asked.person} asked for it{f': {asked.why}' if asked.why else ''}" if asked.person else None
+        alert = alerting.wanted(engine, payload=asked.wanted, event=asked.event, schedule=asked.schedule, person=person)
+        rows, fault = step("rows", lambda: _rows(root, params, engine, say))
+        claim = slot.claim(
+            engine,
+            alert.id,
+            holder=alerting.holder(flow_run),
+            live=_live(root),
+            settings=params.policy,
+            new_labels=rows.unseen if rows else None,
+            force=asked.force,
+        )
+        if isinstance(claim, Refusal):
+            say(f"nothing is trained: {claim.because}")
+            later = "" if claim.reason in FINAL else "; it stays on record, and is tried again by itself (`evergreen alerts`)"
+            return Outcome("refused", f"not now: {claim.because}{later}", refusal=claim)
+        return _claimed(root, asked, claim, engine, params, rows, fault, step=step, run=run, say=say, release=release)
+
+
+def _claimed(
+    root: Path,
+    asked: Asked,
+    claim: Claim,
+    engine: "Engine",
+    params: Params,
+    rows: Gathered | None,
+    fault: EvergreenError | None,
+    *,
+    step: Step[Any],
+    run: Callable[..., object],
+    say: Say,
+    release: Release | None,
+) -> Outcome:
+    """Do the work of a claim, and give the slot back."""
+    say(f"retraining {claim.id}: {claim.because}")
+    try:
+        with kept(engine, claim) as lease:
+
+            def watched(folder: Path, stage: str, *, force: bool = False) -> object:
+                lease.check()
+                return run(folder, stage, force=True) if force else run(folder, stage)
+
+            if fault is not None:
+                raise fault
+            order = _order(root, asked, claim, params, rows)
+            candidate = produce(root, order, ledger=ledger_of(root), step=step, run=watched, say=say)
+            lease.check()
+            outcome = _released(root, candidate, order, params, say, release)
+        slot.finish(engine, claim, "finished", _result(outcome))
+        return outcome
+    except Exception as broken:
+        slot.finish(engine, claim, "failed", {"error": _said(broken)})
+        notify(params.notify, "failure", f"retraining {claim.id} has failed", _said(broken), say=say)
+        raise
+    except BaseException:  # ended from outside: it is not the model's fault, and may be done over at once
+        slot.finish(engine, claim, "crashed", {"error": "it was ended before it was done"})
+        raise
+
+
+def _rows(root: Path, params: Params, engine: "Engine", say: Say) -> tuple[Gathered | None, EvergreenError | None]:
+    """Return the rows of the next data version; a fault waits until the slot is claimed, so that it is told once and the cooldown holds."""
+    try:
+        champion = champion_of(root)
+        if champion is None:
+            say("nothing is live yet: the first version is trained on the data as params.yaml has it")
+            return None, None
+        found = gathered(root, champion, plan=read_pipeline(root), params=params, engine=engine)
+    except EvergreenError as fault:
+        return None, fault
+    say(f"{found.unseen:,} labelled rows that no training has seen; champion {champion.version} ({champion.model_version})")
+    return found, None
+
+
+def _live(root: Path) -> str | None:
+    """Return the model version that answers now, or that the registry names."""
+    pointer = Place(HOME).read()
+    if pointer is not None:
+        return pointer.champion.version
+    live = ledger_of(root).registry.live()
+    return live.model_version if live else None
+
+
+def _order(root: Path, asked: Asked, claim: Claim, params: Params, rows: Gathered | None) -> Order:
+    champion: Champion | None = champion_of(root) if rows else None
+    return Order(
+        code=ledger_of(root).registry.resolve(params.retrain.branch),
+        who=asked.person or BY_ITSELF,
+        why=claim.because,
+        champion=champion,
+        gathered=rows,
+        facts={"retraining": claim.id, "alert": claim.alert, "alerts": len(claim.alerts), "trigger": claim.trigger},
+        keep_worktree=params.release.keep_worktrees,
+    )
+
+
+def _released(root: Path, candidate: Candidate, order: Order, params: Params, say: Say, release: Release | None) -> Outcome:
+    """Release what the gate promotes; return how it ended."""
+    kept_in = _kept_for_a_look(root, candidate, say)
+    verdict = candidate.verdict["verdict"]
+    notify(params.notify, "verdict", f"model {candidate.model_version}: {verdict}", str(candidate.verdict["summary"]), say=say)
+    words = f"model {candidate.model_version}: {candidate.verdict['summary']}"
+    released = None
+    if verdict == "PROMOTE" and release is not None:
+        if params.release.automatic:
+            released = _tried(release, root, candidate, params, order, say)
+        else:
+            released = f"it waits for a person: `evergreen promote {candidate.model_version}` (release.automatic is false)"
+        say(released)
+    words = f"{words} {released}" if released else words
+    return Outcome("finished", words, candidate=candidate, released=released, keepsakes=kept_in)
+
+
+def _tried(release: Release, root: Path, candidate: Candidate, params: Params, order: Order, say: Say) -> str:
+    """Release, or say why it did not go: the model is made and on record, and training it again would not help."""
+    try:
+        return release(root, candidate, params, order.who, order.why, say)
+    except EvergreenError as fault:
+        again = f"it is on record; `evergreen promote {candidate.model_version}` tries again"
+        notify(params.notify, "failure", f"the release of model {candidate.model_version} has failed", f"{fault}; {again}", say=say)
+        return f"the release failed: {fault}; {again}"
+
+
+def _kept_for_a_look(root: Path, candidate: Candidate, say: Say) -> Path | None:
+    try:
+        return keep(root, candidate)
+    except (EvergreenError, OSError) as fault:  # no reason to lose a model
+        say(f"its reports could not be kept for a look: {fault}")
+        return None
+
+
+def by_release_flow(root: Path, candidate: Candidate, params: Params, who: str, why: str, say: Say) -> str:
+    """Make a promoted candidate live; return in words how that went."""
+    from flows.release import release
+
+    done = release(root, candidate.commit, who=who, why=why, settings=params.release, say=say)
+    return f"{done.version.name}: {done.words}"
+
+
+def _result(outcome: Outcome) -> dict[str, Any]:
+    assert outcome.candidate is not None
+    found = outcome.candidate
+    return {
+        "commit": found.commit,
+        "model_version": found.model_version,
+        "verdict": found.verdict["verdict"],
+        "summary": found.verdict["summary"],
+        "released": outcome.released,
+    }
+
+
+def _said(fault: BaseException) -> str:
+    return str(fault) or type(fault).__name__

@@ -1,0 +1,146 @@
+"""Tags and ledger follow what is live: what a killed run has done is told to its end, what was changed by hand is found.
+
+One change at a time on a machine. What is going to be done is written down first (`evergreen/release/intent.py`); `settle` tags and writes
+what has happened, and never does what has not. Knows nothing of Bentos or gates.
+"""
+
+import fcntl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from evergreen.errors import ConfigError, RegistryError
+from evergreen.monitoring.records import new_id
+from evergreen.release.control import SECONDS, ask, running
+from evergreen.release.intent import Intent, IntentFile
+from evergreen.release.ledger import GOES_LIVE, Entry, Ledger
+from evergreen.release.live import Live, Place
+from evergreen.release.registry import Version
+from flows import HOME
+from flows.releasing import trials
+from flows.releasing.ledger import opened
+
+Say = Callable[[str], None]
+STATE = HOME / "release"
+UNKNOWN, NOTICED = "unknown", "what is live was changed outside of the registry, and noticed later"
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Wait until no other process of this machine changes what is live, and keep others waiting."""
+    STATE.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (STATE / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def settle(root: Path, *, who: str = UNKNOWN, why: str = NOTICED, say: Say = print) -> list[Entry]:
+    """Bring tags and ledger up to what is live: tell what a killed run has done, and what was changed by hand; return the new lines.
+
+    `who` and `why` are told of a change that nobody had announced. Does nothing where no registry is in use.
+    """
+    with alone():
+        ledger = used(root)
+        return settled(ledger, say, who=who, why=why) if ledger is not None else []
+
+
+def pending(entries: list[Entry]) -> Entry | None:
+    """Return the newest PROMOTE that has been followed by no release: of a run that was killed, or one that waits for a person."""
+    last = max((entry.number for entry in entries if entry.event in GOES_LIVE), default=0)
+    waiting = [entry for entry in entries if entry.number > last and entry.event == "verdict"]
+    newest = {entry.commit: entry for entry in waiting}
+    promoted = [entry for entry in newest.values() if entry.facts.get("verdict") == "PROMOTE"]
+    return max(promoted, key=lambda entry: entry.number, default=None)
+
+
+def overrides(entries: list[Entry], commit: str | None) -> Entry | None:
+    """Return the newest override of a commit, whether it has ended or not."""
+    return next((entry for entry in reversed(entries) if entry.event == "override" and entry.commit == commit), None)
+
+
+def settled(ledger: Ledger, say: Say, *, who: str = UNKNOWN, why: str = NOTICED) -> list[Entry]:
+    """Do the same for a ledger at hand; the caller holds `alone`."""
+    trials.sweep(STATE, Place(HOME), say)
+    live, intent = Place(HOME).read(), intents().read()
+    if live is None:
+        return []
+    told = next((entry for entry in reversed(ledger.read()) if entry.event in GOES_LIVE), None)
+    champion, since = live.champion.version, datetime.fromisoformat(live.since).timestamp()
+    known = told is not None and told.model_version == champion and told.since >= since
+    entries: list[Entry] = []
+    if intent is not None and intent.model_version == champion and not known:
+        facts = {**intent.facts, "change": intent.change, "since": since, "replaced": told.version if told else None}
+        entries.append(_tell(ledger, intent, facts))
+    elif not known:
+        version = version_of_model(ledger, champion)
+        named = (version.name, version.commit) if version else (None, None)
+        found = Intent(new_id(), "found", champion, *named, who=who, why=why)
+        entries.append(_tell(ledger, found, {"since": since, "bento": live.champion.digest, "replaced": told.version if told else None}))
+        say(f"{champion} is live, and the ledger did not know: told as found")
+    for entry in entries:
+        announce(ledger, f"{entry.version or entry.model_version} is live", f"{entry.event} by {entry.who}: {entry.why}", say)
+    if intent is None or intent.model_version == champion or intents().age() > SECONDS:
+        intents().clear()  # a younger one may still come true: the service finishes what it was asked by a process that is gone
+    return entries
+
+
+def announce(ledger: Ledger, title: str, body: str, say: Say) -> None:
+    """Tell people of a release, where params.yaml says so."""
+    from evergreen.config import load_params
+    from flows.notify import notify
+
+    with suppress(ConfigError):  # told by every command that needs the file
+        notify(load_params(ledger.registry.git.root / "params.yaml").notify, "release", title, body, say=say)
+
+
+def _tell(ledger: Ledger, intent: Intent, facts: Mapping[str, Any]) -> Entry:
+    """Tag what is live, and write the line."""
+    version = ledger.registry.version_of(intent.commit) if intent.commit else None
+    if version is not None and ledger.registry.live() != version:
+        ledger.registry.assign(version, why=intent.why)
+    return ledger.append(
+        intent.event,  # type: ignore[arg-type]
+        who=intent.who,
+        why=intent.why,
+        version=intent.version,
+        model_version=intent.model_version,
+        commit=intent.commit,
+        lands=None if ledger.registry.head() else ledger.registry.resolve(intent.commit or "HEAD"),  # the branch begins somewhere
+        facts=facts,
+    )
+
+
+def used(root: Path) -> Ledger | None:
+    """Return the ledger where one is kept; None where a service is run without a registry."""
+    from evergreen.release.registry import Registry
+
+    try:
+        return opened(root) if Registry(root).head() else None
+    except RegistryError as fault:
+        if "not a git repository" in str(fault):
+            return None
+        raise
+
+
+def version_of_model(ledger: Ledger, model_version: str) -> Version | None:
+    """Return the newest version that is a model, if it has one."""
+    return next((version for version in reversed(ledger.registry.versions()) if version.model_version == model_version), None)
+
+
+def swapped(place: Place, command: dict[str, Any], by_hand: Callable[[], Live], say: Say) -> Live:
+    """Change what is live: through the service, or in the pointer where none runs."""
+    if running(place):
+        ask(place, command, say=say)
+    else:
+        place.write(by_hand())
+        say("no service runs; it will be live when one starts")
+    after = place.read()
+    assert after is not None
+    return after
+
+
+def intents() -> IntentFile:
+    """Return the file of what is being done."""
+    return IntentFile(STATE / "intent.json")
