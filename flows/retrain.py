@@ -14,7 +14,8 @@ from prefect.context import FlowRunContext
 from prefect.states import Completed, State
 
 from flows.making.retraining import Asked, Outcome, by_release_flow, retraining
-from flows.making.words import markdown, rules
+from flows.making.words import markdown
+from flows.pages import rules
 from flows.tasks import reproduce
 
 T = TypeVar("T")

@@ -285,7 +285,8 @@ def test_the_guide_makes_every_secret_and_every_volume_that_is_asked_for() -> No
 
 def test_what_up_runs_beside_server_worker_and_service_runs_at_the_desk() -> None:
     """A process that `evergreen up` comes to run has a place in the cluster, too."""
-    run_by_up = set(re.findall(r'sys\.executable, "-m", "(flows\.[\w.]+)"', (ROOT / "flows" / "commands" / "up.py").read_text(encoding="utf-8")))
+    code = (ROOT / "flows" / "commands" / "up.py").read_text(encoding="utf-8")
+    run_by_up = set(re.findall(r'sys\.executable, "-m", "(flows\.[\w.]+)"', code))
     desk = pods()["evergreen-desk"]["spec"]["containers"]
     assert run_by_up and {container["command"][2] for container in desk} == run_by_up
     places = job()["defaults"]["env"]

@@ -1,12 +1,12 @@
-"""What a retraining came to, in words: a page of Markdown for Prefect's artifacts, and rows for its table. Knows nothing of either."""
+"""What a retraining came to, in words: a page of Markdown for Prefect's artifacts. Knows nothing of them."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from flows.making.retraining import Outcome
+from flows.pages import number, read_on
 
 Facts = Mapping[str, Any]
-MARKS = {"pass": "kept", "fail": "not kept", "missing": "no evidence", "off": "off"}
 
 
 def markdown(outcome: Outcome) -> str:
@@ -19,25 +19,8 @@ def markdown(outcome: Outcome) -> str:
         lines += ["", f"**Release**: {outcome.released}"]
     lines += ["", *_challenge(found.challenge), *_data(found.data)]
     if outcome.keepsakes is not None:
-        names = {path.name: path for path in sorted(outcome.keepsakes.iterdir())}
-        lines += ["## Read on", "", *(f"- [{name}]({path.as_uri()}): `{path}`" for name, path in names.items()), ""]
+        lines += read_on({path.name: path for path in sorted(outcome.keepsakes.iterdir())})
     return "\n".join(lines)
-
-
-def rules(verdict: Facts) -> list[dict[str, Any]]:
-    """Return a row for each rule of the gate, those that were not kept first."""
-    order = ("fail", "missing", "pass", "off")
-    return [
-        {
-            "rule": rule["title"],
-            "outcome": MARKS[rule["outcome"]],
-            "value": _number(rule["value"]),
-            "interval": " to ".join(map(_number, rule["interval"])) if rule["interval"] else "",
-            "bound": "" if rule["bound"] is None else f"{rule['side']} {rule['bound']:g}",
-            "because": rule["because"],
-        }
-        for rule in sorted(verdict["rules"], key=lambda rule: order.index(rule["outcome"]))
-    ]
 
 
 def _challenge(challenge: Facts) -> list[str]:
@@ -50,10 +33,10 @@ def _challenge(challenge: Facts) -> list[str]:
         if part := challenge.get(name):
             difference = part["difference"]
             figures = (
-                *(_number((part.get(one) or {}).get("value")) for one in ("champion", "challenger")),
+                *(number((part.get(one) or {}).get("value")) for one in ("champion", "challenger")),
                 f"{difference['value']:+.3f}",
                 f"{difference['low']:+.3f} to {difference['high']:+.3f}",
-                _number(part.get("mcnemar_p")),
+                number(part.get("mcnemar_p")),
             )
             lines.append(f"| {name} | {part['rows']:,} | {' | '.join(figures)} |")
     power = (challenge.get("new") or {}).get("power") or {}
@@ -73,7 +56,3 @@ def _data(data: Facts | None) -> list[str]:
     if data["held_back"]:
         said.append(f"{data['held_back']:,} rows were held back: {', '.join(data['held_back_labels'])}.")
     return [*lines, "", " ".join(said), ""]
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:,.3f}"

@@ -17,7 +17,8 @@ from evergreen.release.ledger import Ledger
 from evergreen.release.registry import Registry
 from flows.making.produce import Candidate, plainly
 from flows.making.retraining import Asked, Outcome, retraining
-from flows.making.words import markdown, rules
+from flows.making.words import markdown
+from flows.pages import rules
 from tests.loop_factories import quickly, wish
 from tests.loop_runs import told
 from tests.project_factories import ROOT, until

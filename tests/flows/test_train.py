@@ -2,12 +2,18 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from evergreen.errors import PipelineError
+from evergreen.reports import write_report
 from flows import tasks
+from flows import train as module
+from flows.bridge.pipeline import Pipeline
 from flows.tasks import reproduce
+from tests.dossier_factories import reports
+from tests.gate_factories import measured
 
 
 @pytest.fixture
@@ -55,3 +61,24 @@ def test_force_reaches_the_stage(monkeypatch: pytest.MonkeyPatch, log: pytest.Lo
 def test_a_stage_that_fails_fails_its_task_with_the_stages_words(monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture) -> None:
     with pytest.raises(PipelineError, match="split stopped: no more rows"):
         outcome("failed", monkeypatch)
+
+
+def test_a_run_leaves_figures_verdict_and_places_on_prefects_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    verdict, figures = reports()["verdict"], {"accuracy": measured(0.84, 0.801, 0.878), "macro_f1": measured(0.834, 0.794, 0.871)}
+    outputs = {
+        "evaluate": {"metrics": Path("metrics.json")},
+        "gate": {"verdict": Path("verdict.json")},
+        "document": {"dossier": Path("dossier.html"), "card": Path("CARD.md")},
+        "snapshot": {"page": Path("drift.html")},
+    }
+    write_report({"rows": 375, **figures, "baseline": figures}, tmp_path / "metrics.json")
+    write_report(verdict, tmp_path / "verdict.json")
+    left: dict[str, dict[str, Any]] = {}
+    monkeypatch.setattr(module, "create_markdown_artifact", lambda text, **said: left.update({said.pop("key"): {"text": text, **said}}))
+    monkeypatch.setattr(module, "create_table_artifact", lambda rows, **said: left.update({said.pop("key"): {"rows": rows, **said}}))
+    module._show(tmp_path, Pipeline(list(outputs), outputs))
+    page = left["training"]["text"]
+    assert page.startswith(f"# {verdict['summary']}\n") and f"`{tmp_path / 'dossier.html'}`" in page
+    assert "| accuracy | 0.840 | 0.801 to 0.878 | 0.840 |" in page
+    assert {row["rule"] for row in left["verdict"]["rows"]} == {rule["title"] for rule in verdict["rules"]}
+    assert left["verdict"]["description"] == verdict["summary"]
