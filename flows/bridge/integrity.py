@@ -4,7 +4,7 @@ DVC takes a file for unchanged while its size and time are, and restores whateve
 what a stage does.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from evergreen.errors import PipelineError
@@ -50,23 +50,3 @@ def _mend(objects: Objects, root: Path, out: Output, say: Say) -> None:
         if not matches(file, oid):  # where it is a link into the cache, it is right already
             replace(sound, file)
         say(f"  {name} was damaged, and is restored")
-
-
-def mend_cache(root: Path, stages: Sequence[str], *, say: Say) -> None:
-    """Hash what the cache has of some stages' outputs, as before it is sent to a remote; put right what is damaged or missing.
-
-    Sound bytes come from the output itself, else from the remote. Raises PipelineError where neither has them.
-    """
-    with opened(root) as objects:
-        for out in (out for stage in stages for out in outputs_of(root, stage)):
-            for path, oid in objects.files(out.oid, out.path).items():
-                file, place = (root / out.path if path == "." else root / out.path / path), objects.place(oid)
-                if matches(place, oid):
-                    continue
-                if matches(file, oid):
-                    place.unlink(missing_ok=True)
-                    replace(file, place)
-                    place.chmod(0o444)
-                else:
-                    objects.ensure(oid, file.relative_to(root).as_posix())
-                say(f"  DVC's copy of {file.relative_to(root)} was damaged, and is restored")

@@ -8,7 +8,6 @@ import pytest
 
 from evergreen.errors import PipelineError
 from flows.bridge import objects
-from flows.bridge.integrity import mend_cache
 from flows.bridge.objects import ObjectError, matches, opened, outputs_of
 from flows.bridge.pipeline import changed
 from tests.flows.test_pipeline import STAGE, project, through
@@ -145,18 +144,3 @@ def test_missing_data_comes_from_the_cache(project: Path) -> None:
     (project / "rows.csv").unlink()
     assert through(project, "rows.csv.dvc") == ("restored", [])
     assert (project / "rows.csv").read_text() == "a,b\n1,2\n"
-
-
-def test_a_damaged_cache_is_put_right_from_the_outputs_before_it_is_sent(project: Path) -> None:
-    with_folder(project)
-    for path in ("root.txt", "many/a.txt"):
-        flip(cached(project, path))
-    said: list[str] = []
-    mend_cache(project, ["root"], say=said.append)
-    assert len(said) == 2
-    mend_cache(project, ["root"], say=said.append)
-    assert len(said) == 2
-    flip(cached(project, "root.txt"))
-    flip(project / "root.txt")
-    with pytest.raises(ObjectError, match=r"root\.txt is lost"):
-        mend_cache(project, ["root"], say=said.append)
