@@ -120,7 +120,7 @@ def _console() -> Console:
 
 
 def _run_flow(root: Path, console: Console, *, force: bool) -> None:
-    console.print(Text("Starting a flow run; Prefect's own server comes up with it …", style="dim"))
+    console.print(Text("Starting a flow run …", style="dim"))
     from flows import HOME
 
     # Before the import of Prefect, which makes its home when it is imported, but not the folder around it.
@@ -129,11 +129,14 @@ def _run_flow(root: Path, console: Console, *, force: bool) -> None:
         check_room(folder)
     from flows.bridge.pipeline import environment
     from flows.bridge.session import session
+    from flows.running import own_server
 
+    ready = own_server.begin(root)
     with session(root, environment(root)):  # it starts while Prefect is imported and its server comes up
         from flows.commands.terminal import stages_shown
         from flows.train import train
 
+        ready()
         with stages_shown(console):
             train(root, force=force)
 

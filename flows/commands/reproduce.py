@@ -29,6 +29,7 @@ def run(given: argparse.Namespace) -> None:
     from evergreen.release.vouching import vouched
     from flows import HOME
     from flows.releasing.ledger import trusted_keys
+    from flows.running import own_server
 
     registry = Registry(Path.cwd())
     vouched(registry, registry.find(given.version), trusted_keys())  # a refusal needs no flow run
@@ -36,9 +37,11 @@ def run(given: argparse.Namespace) -> None:
     console.print(Text("Starting a flow run; every stage of the version runs again …", style="dim"))
     HOME.mkdir(parents=True, exist_ok=True)
     check_room(HOME)
+    ready = own_server.begin(Path.cwd())
     from flows.commands.terminal import stages_shown
     from flows.reproduce import reproduce
 
+    ready()
     with stages_shown(console):
         done = reproduce(Path.cwd(), given.version)
     show(done, console)

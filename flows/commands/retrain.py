@@ -2,7 +2,6 @@
 
 import argparse
 import getpass
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,19 +24,17 @@ def add_commands(commands: Any) -> None:
 def _retrain(given: argparse.Namespace) -> None:
     from flows import HOME
     from flows.bridge import pipeline
-    from flows.running import connection
+    from flows.running import own_server
 
     root, console = Path.cwd(), Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     pipeline.read_pipeline(root)
     HOME.mkdir(parents=True, exist_ok=True)
-    api = connection.api()
-    if api:
-        os.environ["PREFECT_API_URL"] = api
-    else:
-        console.print(Text("Starting a flow run; Prefect's own server comes up with it …", style="dim"))
+    console.print(Text("Starting a flow run …", style="dim"))
+    ready = own_server.begin(root)
     from flows.commands.terminal import stages_shown
     from flows.retrain import retrain
 
+    ready()
     with stages_shown(console):
         state = retrain(root, person=given.who or _person(root), reason=given.why, force=given.force, return_state=True)
         state.result()  # raises what went wrong

@@ -6,10 +6,8 @@ Ends what it has started, and leaves nothing running. What it shows is made in `
 import argparse
 import fcntl
 import os
-import socket
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -26,11 +24,9 @@ from evergreen.release.control import running as answers
 from evergreen.release.live import Place
 from flows import HOME
 from flows.running import connection
-from flows.running.components import Component, Ending, last_words
+from flows.running.components import LOGS, Component, Ending, last_words
 
 PORT = 4200
-LOGS = HOME / "logs"
-LOOPBACK = "127.0.0.1"
 SECONDS_TO_COME_UP = 180
 EVERY = 5.0  # seconds between two looks at what there is to show
 PLAIN_WIDTH = 110
@@ -79,12 +75,12 @@ class Machine:
     def __init__(self, root: Path, given: argparse.Namespace, console: Console) -> None:
         self.root, self.console, self.place = root, console, Place(HOME)
         self.own_server = not os.environ.get("PREFECT_API_URL")
-        port = _free_port(given.prefect_port) if self.own_server else 0
-        self.api = os.environ.get("PREFECT_API_URL") or f"http://{LOOPBACK}:{port}/api"
+        port = connection.free_port(given.prefect_port) if self.own_server else 0
+        self.api = os.environ.get("PREFECT_API_URL") or f"http://{connection.LOOPBACK}:{port}/api"
         environment = os.environ | {
             "PREFECT_API_URL": self.api,
             "EVERGREEN_PROJECT": str(root),  # prefect.yaml asks for it
-            "PREFECT_SERVER_API_HOST": LOOPBACK,
+            "PREFECT_SERVER_API_HOST": connection.LOOPBACK,
             "PREFECT_SERVER_API_PORT": str(port),
             # In memory, its default, a killed server forgets which run holds a place, and the place of a run that died is never free again.
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
@@ -100,7 +96,7 @@ class Machine:
         def component(name: str, *command: str, seconds: float = 15) -> Component:
             return Component(name, command, environment, LOGS / f"{name}.log", root, seconds)
 
-        self.server = component("server", *prefect, "server", "start", "--host", LOOPBACK, "--port", str(port))
+        self.server = component("server", *prefect, "server", "start", "--host", connection.LOOPBACK, "--port", str(port))
         self.worker = component(
             "worker", *prefect, "worker", "start", "--pool", "evergreen", "--type", "process", "--name", f"up-{os.getpid()}"
         )
@@ -180,7 +176,7 @@ class Machine:
         while not ending.within(0.25):
             if self.own_server and not self.server.alive:
                 raise PipelineError(f"Prefect's server did not come up:\n{last_words(self.server.log)}")
-            if _healthy(self.api):
+            if connection.healthy(self.api):
                 return True
             if time.monotonic() > deadline:
                 raise PipelineError(f"no Prefect server answers on {self.api} within {SECONDS_TO_COME_UP} s; its log: {self.server.log}")
@@ -204,25 +200,3 @@ class Machine:
 
     def _say(self, words: str) -> None:
         self.console.print(Text.assemble((time.strftime("%H:%M:%S  "), "dim"), words), soft_wrap=True)
-
-
-def _healthy(api: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{api}/health", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
-def _free_port(wanted: int) -> int:
-    """Return the wanted port, or any free one for 0; raise PipelineError where somebody has it."""
-    with socket.socket() as trying:
-        trying.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trying.bind((LOOPBACK, wanted))
-        except OSError:
-            raise PipelineError(
-                f"port {wanted} is taken, perhaps by another Prefect server; name another: evergreen up --prefect-port 0, "
-                f"or use that server: PREFECT_API_URL=http://{LOOPBACK}:{wanted}/api evergreen up"
-            ) from None
-        return int(trying.getsockname()[1])

@@ -6,11 +6,14 @@ Imports nothing of Prefect, which reads its settings when it is imported.
 import fcntl
 import json
 import os
+import socket
+import urllib.request
 from dataclasses import asdict, dataclass
 
 from evergreen.errors import PipelineError
 from flows import HOME
 
+LOOPBACK = "127.0.0.1"
 RECORD, LOCK = HOME / "up.json", HOME / "up.lock"
 
 
@@ -67,3 +70,26 @@ def use_api() -> str:
         raise PipelineError("no Prefect server runs for this project; start `evergreen up`, or name one in PREFECT_API_URL")
     os.environ["PREFECT_API_URL"] = found
     return found
+
+
+def healthy(api: str) -> bool:
+    """Say whether Prefect's API answers, and is well."""
+    try:
+        with urllib.request.urlopen(f"{api}/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def free_port(wanted: int) -> int:
+    """Return the wanted port, or any free one for 0; raise PipelineError where somebody has it."""
+    with socket.socket() as trying:
+        trying.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trying.bind((LOOPBACK, wanted))
+        except OSError:
+            raise PipelineError(
+                f"port {wanted} is taken, perhaps by another Prefect server; name another: evergreen up --prefect-port 0, "
+                f"or use that server: PREFECT_API_URL=http://{LOOPBACK}:{wanted}/api evergreen up"
+            ) from None
+        return int(trying.getsockname()[1])

@@ -1,0 +1,67 @@
+"""A server for one command: in place of Prefect's stands an application that only says that it is well."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from evergreen.errors import PipelineError
+from flows.running import connection, own_server
+from flows.running.components import Component
+
+WELL = """
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while True:
+            asked = await receive()
+            await send({"type": asked["type"] + ".complete"})
+            if asked["type"] == "lifespan.shutdown":
+                return
+    await send({"type": "http.response.start", "status": 200 if scope["path"] == "/api/health" else 404, "headers": []})
+    await send({"type": "http.response.body", "body": b"true"})
+
+def make():
+    return app
+"""
+
+
+@pytest.fixture
+def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Component]]:
+    """The servers that were started; ended at the end, as the interpreter would."""
+    servers: list[Component] = []
+    (tmp_path / "stand_in.py").write_text(WELL)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PREFECT_API_URL", "to be restored")
+    monkeypatch.delenv("PREFECT_API_URL")
+    monkeypatch.setattr(own_server, "LOGS", tmp_path / "logs")
+    monkeypatch.setattr(connection, "LOCK", tmp_path / "up.lock")
+    monkeypatch.setattr(own_server.atexit, "register", lambda end, server: servers.append(server))
+    yield servers
+    for server in servers:
+        own_server._end(server)
+
+
+def test_a_server_comes_up_for_the_command_and_leaves_nothing(
+    started: list[Component], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_server, "APPLICATION", "stand_in:make")
+    ready = own_server.begin(tmp_path)
+    ready()
+    assert connection.healthy(os.environ["PREFECT_API_URL"])
+    own_server._end(started[0])
+    assert not started[0].alive and not connection.healthy(os.environ["PREFECT_API_URL"])
+    assert list((tmp_path / "logs").iterdir()) == []
+
+
+def test_one_that_does_not_come_up_is_quoted(started: list[Component], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_server, "APPLICATION", "not_there:make")
+    ready = own_server.begin(tmp_path)
+    with pytest.raises(PipelineError, match=r"(?s)did not come up; the end of its log .*not_there"):
+        ready()
+
+
+def test_a_server_that_is_there_is_used(started: list[Component], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    own_server.begin(tmp_path)()
+    assert started == [] and os.environ["PREFECT_API_URL"] == "http://127.0.0.1:1/api"
