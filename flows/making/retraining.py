@@ -207,7 +207,7 @@ def by_release_flow(root: Path, candidate: Candidate, params: Params, who: str, 
     from flows.release import release
 
     done = release(root, candidate.commit, who=who, why=why, settings=params.release, say=say)
-    return f"{done.version.name}: {done.words}"
+    return done.words if done.live else f"{done.version.name}: {done.words}"
 
 
 def _result(outcome: Outcome) -> dict[str, Any]:

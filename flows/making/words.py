@@ -19,7 +19,8 @@ def markdown(outcome: Outcome) -> str:
         lines += ["", f"**Release**: {outcome.released}"]
     lines += ["", *_challenge(found.challenge), *_data(found.data)]
     if outcome.keepsakes is not None:
-        lines += read_on({path.name: path for path in sorted(outcome.keepsakes.iterdir())})
+        pages_first = sorted(outcome.keepsakes.iterdir(), key=lambda path: (path.suffix != ".html", path.name))
+        lines += read_on({path.name: path for path in pages_first})
     return "\n".join(lines)
 
 

@@ -4,10 +4,11 @@ What becomes of it is decided elsewhere: whether it is one too many, whether a c
 """
 
 import asyncio
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Protocol
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from evergreen.data.personal_data import KINDS
 from evergreen.data.text import clean_text
@@ -17,6 +18,17 @@ MOST_ALERTS = 100
 MOST_FACTS = 32  # labels kept of an alert
 MOST_CHARACTERS = 500  # kept of a reason or a label
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+
+
+def _written_out(given: Any) -> Any:
+    """Refuse what is no moment of RFC 3339, before it is parsed: "0" would become 1970."""
+    if given is not None and not (isinstance(given, str) and RFC_3339.fullmatch(given)):
+        raise ValueError("give a moment as in 2026-11-01T08:00:00Z")
+    return given
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), Field(strict=False)]
 Labels = Annotated[dict[str, str], Field(max_length=200)]
 
 
@@ -36,7 +48,7 @@ class Firing(Told):
     status: str = Field(default="firing", description="firing, or resolved, which is not put on record")
     labels: Labels = Field(default_factory=dict, description="alertname names the trigger; model_version the model it is about")
     annotations: Labels = Field(default_factory=dict, description="summary or description says why")
-    startsAt: AwareDatetime | None = None
+    startsAt: Moment | None = None
     fingerprint: Name
 
 
@@ -50,7 +62,7 @@ class AlertBody(Told):
     because: Name | None = Field(default=None, description="why a retraining is wanted")
     trigger: Name | None = Field(default=None, description="what kind of reason that is")
     model_version: Name | None = Field(default=None, description="which model it is about; without it, whichever is live")
-    time: AwareDatetime | None = Field(default=None, description="when what it tells of happened; without it, now")
+    time: Moment | None = Field(default=None, description="when what it tells of happened; without it, now")
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "AlertBody":

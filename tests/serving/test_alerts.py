@@ -72,7 +72,7 @@ def test_plain_words_will_do(made: Service, caller: TestClient) -> None:
         {**PLAIN, "alerts": [FIRING]},
         {"alerts": [{**FIRING, "fingerprint": ""}]},
         {"alerts": [{**FIRING, "labels": {"a": 1}}]},
-        {"alerts": [{**FIRING, "startsAt": "yesterday"}]},
+        *({"alerts": [{**FIRING, "startsAt": moment}]} for moment in ("yesterday", "0", 0, "2026-11-01", "2026-11-01T08:00:00")),
         {"alerts": [FIRING] * 101},
         {**PLAIN, "time": "2026-11-01T08:00:00"},
         [WEBHOOK],
