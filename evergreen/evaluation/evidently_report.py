@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import UndefinedMetricWarning
 
 from evergreen.drift.two_sample import Outcome, g_test, kolmogorov_smirnov
+from evergreen.evaluation.evidently_html import html as html_of
 from evergreen.evaluation.evidently_tables import audit_figure, audit_rows, drift_rows, gap_rows
 
 ACTUAL, PREDICTED = "actual label", "predicted label"
@@ -117,7 +118,7 @@ def evidently_page(current: pd.DataFrame, reference: pd.DataFrame, *, audit: dic
         # Evidently also correlates constant columns, and rates labels that one table lacks; both are shown as what they are.
         warnings.simplefilter("ignore", UndefinedMetricWarning)
         snapshot = Report(metrics, include_tests=True).run(*datasets, timestamp=EPOCH)
-    return _numbered(snapshot.get_html_str(as_iframe=False))
+    return _numbered(html_of(snapshot))
 
 
 def _labels(table: pd.DataFrame) -> set[str]:

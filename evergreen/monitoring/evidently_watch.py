@@ -24,6 +24,8 @@ from evidently.sdk.models import PanelMetric
 from evidently.sdk.panels import line_plot_panel
 from evidently.ui.workspace import Workspace
 
+from evergreen.evaluation.evidently_html import html
+
 Facts = Mapping[str, Any]
 READING = (
     "*Current* is the window of live traffic, *reference* the rows of the snapshot, which the model had not learnt from. The alarm is that "
@@ -148,7 +150,7 @@ def write_page(report: Snapshot, path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.partial")
     with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(report.get_html_str(as_iframe=False))
+        file.write(html(report))
     beside.replace(path)
 
 

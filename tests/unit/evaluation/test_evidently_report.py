@@ -7,6 +7,7 @@ import pytest
 from evergreen.drift.two_sample import kolmogorov_smirnov
 from tests.drift_factories import audit_report, drift_report, page_table, seen
 from tests.factories import LABELS
+from tests.html_factories import HOSTILE, scripts
 
 # Evidently imports numpy.core and other names on their way out; none of it is ours to change.
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.filterwarnings("ignore::FutureWarning")]
@@ -107,3 +108,14 @@ def test_two_labels_give_a_page_that_says_which_number_is_which(page: ModuleType
     assert "0 is *keep*, 1 is *leave &amp; go*. Overall precision, recall and F1 are those of *leave &amp; go*." in made
     recall = (current.loc[current["label"] == two[1], "prediction"] == two[1]).mean()
     assert f'{{"value": "{recall:.3f}", "label": "Recall"}}' in made
+
+
+def test_no_name_in_the_data_becomes_a_script(page: ModuleType, html: str) -> None:
+    current, reference = page_table(120, 1), page_table(200, 2)
+    current.loc[:40, "group age_band"] = HOSTILE
+    reference.loc[:40, "group age_band"] = HOSTILE
+    drift, audit = drift_report(), audit_report()
+    drift["tests"][0]["note"] = HOSTILE
+    audit["columns"][0]["groups"][0]["group"] = HOSTILE
+    made = page.evidently_page(current, reference, audit=audit, drift=drift)
+    assert scripts(made) == scripts(html) and HOSTILE not in made and "alert(1)" in made

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.html_factories import HOSTILE, scripts
 from tests.monitor_factories import drifting, facts, measured
 
 # Evidently imports numpy.core and other names on their way out, and opens files that it leaves to the collector; none of it is ours.
@@ -37,6 +38,16 @@ def test_the_page_tells_our_tests_and_words_and_loads_nothing(watch: ModuleType,
     assert "Alarm: drift tests" in page and "passkey" in page and "Accuracy by late labels 0.700" in page
     assert '<script src="http' not in page and '<link href="http' not in page
     assert [path.name for path in (tmp_path / "reports").iterdir()] == ["one.html"]
+
+
+def test_no_name_that_a_caller_told_becomes_a_script(watch: ModuleType, tmp_path: Path) -> None:
+    told = drifting(quality=measured(0.7))
+    watch.write_page(watch.window_report(told, columns(60, 1), columns(200, 2)), tmp_path / "plain.html")
+    told["drift"]["tests"][0]["note"] = told["quality"]["groups"][0]["name"] = told["explanation"]["words"][0]["word"] = HOSTILE
+    hostile = columns(60, 1).assign(group_age_band=HOSTILE)
+    watch.write_page(watch.window_report(told, hostile, columns(200, 2)), tmp_path / "hostile.html")
+    plain, made = ((tmp_path / name).read_text(encoding="utf-8") for name in ("plain.html", "hostile.html"))
+    assert scripts(made) == scripts(plain) and HOSTILE not in made and "alert(1)" in made
 
 
 def test_the_workspace_holds_each_window_once_with_its_figures(watch: ModuleType, tmp_path: Path) -> None:
