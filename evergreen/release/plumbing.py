@@ -28,6 +28,11 @@ NOBODY = {
 }
 
 
+def inherited() -> dict[str, str]:
+    """Return the environment that a process of ours gets: our own, without what a hook of git has set for us."""
+    return {name: value for name, value in os.environ.items() if name not in STRAY}
+
+
 @dataclass(frozen=True, slots=True)
 class Tag:
     """An annotated tag: what it points to, its own object, when it was made (seconds since 1970), and what it says."""
@@ -57,8 +62,7 @@ class Git:
     def _done(
         self, words: Sequence[str], given: bytes = b"", environment: Mapping[str, str] | None = None
     ) -> "subprocess.CompletedProcess[bytes]":
-        inherited = {name: value for name, value in os.environ.items() if name not in STRAY}
-        told = inherited | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"} | dict(environment or {})
+        told = inherited() | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"} | dict(environment or {})
         try:
             return subprocess.run(["git", *PLAIN, *words], cwd=self.root, env=told, input=given, capture_output=True, check=False)
         except OSError as fault:

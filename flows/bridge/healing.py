@@ -4,7 +4,6 @@ Knows nothing of stages. Bytes that have changed are the business of `integrity`
 """
 
 import json
-import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import yaml
 
+from evergreen.errors import RegistryError
+from evergreen.release.plumbing import Git
 from flows.bridge.integrity import Say
 from flows.bridge.workspace import cache_of
 
@@ -80,8 +81,8 @@ def _is_empty(content: bytes) -> bool:
 def _committed(path: Path) -> bytes:
     """Return a file as the last commit has it; nothing where there is no git, no commit or no such file in it."""
     try:
-        return subprocess.run(["git", "show", f"HEAD:./{path.name}"], cwd=path.parent, capture_output=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
+        return Git(path.parent).read(path.name, "HEAD") or b""
+    except RegistryError:
         return b""
 
 

@@ -17,6 +17,7 @@ from networkx import lexicographical_topological_sort
 
 from evergreen.disk import full_words, says_full
 from evergreen.errors import PipelineError
+from evergreen.release.plumbing import inherited
 from flows import WORKTREES
 from flows.bridge.integrity import Say, drop_damaged_lists, mend
 from flows.bridge.objects import outputs_of
@@ -163,7 +164,7 @@ def environment(root: Path) -> dict[str, str]:
     """
     first = str(Path(sys.executable).parent)
     own = {"EVERGREEN_HOME": str(root.resolve() / ".evergreen")} if root.resolve().is_relative_to(WORKTREES) else {}
-    return {**os.environ, **own, "PATH": f"{first}{os.pathsep}{os.environ.get('PATH', '')}", "PYTHONUNBUFFERED": "1", "COLUMNS": "120"}
+    return {**inherited(), **own, "PATH": f"{first}{os.pathsep}{os.environ.get('PATH', '')}", "PYTHONUNBUFFERED": "1", "COLUMNS": "120"}
 
 
 def _busy(fault: str) -> str | None:

@@ -8,19 +8,18 @@ Knows nothing of what is done in it.
 import fcntl
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dvc.config import Config, ConfigError
 
-from evergreen.errors import PipelineError
+from evergreen.errors import PipelineError, RegistryError
 from evergreen.monitoring.records import new_id
+from evergreen.release.plumbing import Git
 from flows import HOME, WORKTREES
 
 REMOTE = "evergreen"
-NO_HOOKS = ("-c", "core.hooksPath=/dev/null")  # a person's hooks are for a person's commits
 
 
 @contextmanager
@@ -28,11 +27,15 @@ def workspace(root: Path, commit: str, *, purpose: str = "run", keep: bool = Fal
     """Give the project's folder in a fresh worktree at `commit`; it is removed at the end, also after an error unless `keep` is set.
 
     `root` is the project's folder in a person's checkout, at the top of its repository or below. `cache` is another DVC cache than the
-    project's, a relative one lies in the worktree. Raises PipelineError where the repository or the commit cannot be used.
+    project's, a relative one lies in the worktree. Raises RegistryError where git or the repository cannot be used, PipelineError where
+    there is no such commit.
     """
-    top = Path(_git(root, "rev-parse", "--show-toplevel"))
+    git = Git(root)
+    top = Path(git.run("rev-parse", "--show-toplevel").decode().strip())
     inside = root.resolve().relative_to(top.resolve())
-    pinned = _git(root, "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}", fault=f"there is no commit {commit!r} in {top}")
+    pinned = git.commit_of(commit)
+    if pinned is None:
+        raise PipelineError(f"there is no commit {commit!r} in {top}")
     sweep(root)
     WORKTREES.mkdir(parents=True, exist_ok=True)
     folder = WORKTREES / f"{purpose}-{new_id()[:18]}"
@@ -42,7 +45,7 @@ def workspace(root: Path, commit: str, *, purpose: str = "run", keep: bool = Fal
         lock.write(f"{os.getpid()}\n")
         lock.flush()
         try:
-            _git(root, *NO_HOOKS, "worktree", "add", "--quiet", "--detach", str(folder), pinned)
+            git.run("worktree", "add", "--quiet", "--detach", str(folder), pinned)
             _configure(root, folder / inside, cache)
             yield folder / inside
             whole = True
@@ -99,18 +102,9 @@ def _configure(root: Path, project: Path, cache: Path | None) -> None:
 
 
 def _remove(root: Path, folder: Path) -> None:
-    subprocess.run(["git", "worktree", "remove", "--force", "--force", str(folder)], cwd=root, capture_output=True, check=False)
+    with suppress(RegistryError):
+        Git(root).run("worktree", "remove", "--force", "--force", str(folder))
     shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run(["git", "worktree", "prune"], cwd=root, capture_output=True, check=False)
+    with suppress(RegistryError):
+        Git(root).run("worktree", "prune")
     folder.with_suffix(".lock").unlink(missing_ok=True)
-
-
-def _git(root: Path, *words: str, fault: str | None = None) -> str:
-    try:
-        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
-    except OSError as missing:
-        raise PipelineError(f"git cannot be run in {root}: {missing.strerror}; isolated runs need git and a repository") from None
-    if done.returncode:
-        told = done.stderr.strip() or f"status {done.returncode}"
-        raise PipelineError(fault or f"git {' '.join(words[:2])} failed in {root}: {told}")
-    return done.stdout.strip()

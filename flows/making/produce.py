@@ -7,15 +7,14 @@ The branch moves once, when all is done, so that a run that is killed leaves not
 to `step`, which may make a task of it. Works without Prefect, and without anybody having claimed anything.
 """
 
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from evergreen.config import Params
-from evergreen.errors import PipelineError
 from evergreen.release.ledger import Ledger
+from evergreen.release.plumbing import Git
 from evergreen.release.registry import Registry
 from evergreen.reports import read_report
 from flows.bridge import pipeline
@@ -100,9 +99,7 @@ def commit_inputs(registry: Registry, folder: Path, order: Order, *, say: Callab
     head = registry.head()
     parents = [commit for commit in (head, order.code) if commit]
     commit = registry.commit(files, f"inputs of a retraining: {order.why}", base=order.code, parents=parents)
-    done = subprocess.run(["git", "reset", "--quiet", commit], cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise PipelineError(f"the worktree {folder} cannot be moved to {commit[:12]}: {done.stderr.strip()}")
+    Git(folder).run("reset", "--quiet", commit)
     return commit
 
 

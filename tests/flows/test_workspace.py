@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 from dvc.repo import Repo
 
-from evergreen.errors import PipelineError
+from evergreen.errors import PipelineError, RegistryError
+from evergreen.release.registry import Registry
 from flows.bridge import workspace as module
+from flows.bridge.healing import heal
+from flows.bridge.pipeline import environment
 from flows.bridge.workspace import cache_of, sweep, workspace
+from flows.making.produce import Order, commit_inputs
 from tests.project_factories import git
 
 
@@ -104,5 +108,23 @@ def test_an_unknown_commit_is_one_clear_message(project: Path) -> None:
 
 
 def test_outside_a_repository_the_message_says_what_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match="git rev-parse"), workspace(tmp_path, "main"):
+    with pytest.raises(RegistryError, match="git rev-parse"), workspace(tmp_path, "main"):
         pass
+
+
+def test_called_from_a_hook_it_touches_neither_branch_nor_index_of_the_person(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git(project, "-c", "core.hooksPath=/dev/null", "worktree", "add", "--quiet", "-b", "own", str(project.with_name("linked")), "main")
+    linked, there = project.with_name("linked"), project / ".git" / "worktrees" / "linked"
+    before = [(linked / "file.txt").read_text(), (there / "index").read_bytes(), git(project, "rev-parse", "main", "own")]
+    with monkeypatch.context() as hook:  # as git sets them for a post-commit hook in a linked worktree
+        hook.setenv("GIT_DIR", str(there))
+        hook.setenv("GIT_INDEX_FILE", str(there / "index"))
+        with workspace(linked, "main") as folder:
+            (folder / "dvc.lock").write_bytes(b"\0\0")
+            heal(folder, say=lambda _: None)
+            assert not {"GIT_DIR", "GIT_INDEX_FILE"} & environment(folder).keys()
+            order = Order(git(project, "rev-parse", "main").strip(), "Ada", "a hook", champion=None, gathered=None)
+            made = commit_inputs(Registry(linked), folder, order, say=lambda _: None)
+            assert Registry(folder).resolve("HEAD") == made
+    assert [(linked / "file.txt").read_text(), (there / "index").read_bytes(), git(project, "rev-parse", "main", "own")] == before
+    assert git(project, "worktree", "list").count("\n") == 2
