@@ -1,6 +1,7 @@
 """`make demo`: a model goes live, the world changes, and the loop keeps the model fresh. Figures of a run: docs/demo.md."""
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -20,13 +21,19 @@ def main() -> None:
     source = Path.cwd()
     if not (source / ".git").exists():
         raise SystemExit(f"{source} is no git repository; the demo works on a clone of one")
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal, a service manager: the same end as Ctrl-C
+        signal.signal(number, _end)
     story = Story(Project(given.folder.resolve(), source), Screen())
     try:
         story.play(stay=given.stay or (sys.stdin.isatty() and sys.stdout.isatty()))
     except KeyboardInterrupt:
-        story.screen.say("ended by Ctrl-C", "yellow")
+        story.screen.say("ended on request", "yellow")
     finally:
         story.end()
+
+
+def _end(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

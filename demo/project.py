@@ -20,6 +20,7 @@ SETTINGS = {
     "retrain.branch": "main",
     "document.title": "Harbour Bank support inbox router (demo)",
 }
+MARK = "made-by-the-demo"  # a folder that holds this file may be removed
 IDENTITY = {
     "GIT_AUTHOR_NAME": "Demo",
     "GIT_AUTHOR_EMAIL": "demo@localhost",
@@ -43,9 +44,16 @@ class Project:
         return kept | IDENTITY | {"EVERGREEN_HOME": str(self.home), "PATH": f"{first}{os.pathsep}{kept['PATH']}", "PYTHONUNBUFFERED": "1"}
 
     def make(self) -> None:
-        """Clone what is committed, share the DVC cache, and commit the demo's settings. What an earlier demo left is removed."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
+        """Clone what is committed, share the DVC cache, and commit the demo's settings. What an earlier demo left is removed.
+
+        Ends the demo where the folder holds anything else: it is somebody's.
+        """
+        if self.folder.exists() and any(self.folder.iterdir()):
+            if not (self.folder / MARK).exists():
+                raise SystemExit(f"{self.folder} holds files that no demo has made; name a new or an empty folder, or remove it yourself")
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / MARK).touch()
         self._git(self.folder, "clone", "--quiet", "--no-tags", str(self.source), str(self.root))
         self._git(self.root, "switch", "--quiet", "--force-create", "main")
         cache = (self.source / ".dvc" / "cache").resolve()

@@ -18,6 +18,7 @@ from demo.prefect_api import Prefect
 from demo.project import Project
 from demo.record import Record
 from demo.show import Screen
+from evergreen.processes import start
 from evergreen.release.ledger import Entry
 
 LATER = ("2025-09_to_2025-10.csv", "2025-11_to_2025-12.csv")
@@ -34,7 +35,7 @@ class Story:
 
     def __init__(self, project: Project, screen: Screen) -> None:
         self.project, self.screen, self.record = project, screen, Record(project.home)
-        self.up: subprocess.Popen[bytes] | None = None
+        self.up: subprocess.Popen[str] | None = None
         self.prefect: Prefect | None = None
         self.sent: list[list[Sent]] = []
         self.labelled = 0
@@ -76,10 +77,7 @@ class Story:
         log = self.project.home / "logs" / "up.log"
         log.parent.mkdir(parents=True)
         with log.open("wb") as output:
-            self.up = subprocess.Popen(
-                command, cwd=self.project.root, env=self.project.environment, stdin=subprocess.DEVNULL, stdout=output,
-                stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+            self.up = start(command, self.project.environment, self.project.root, output=output)
         with self.screen.waiting("evergreen up"):
             self._until(lambda: (self.project.home / "up.json").exists(), SECONDS_TO_COME_UP, "evergreen up has not come up", log)
         self.prefect = Prefect(json.loads((self.project.home / "up.json").read_text(encoding="utf-8"))["api"])

@@ -28,7 +28,8 @@ STATIC = Path("serving/pages/static")
 REQUIREMENTS = ("bentoml", "numpy", "onnxruntime", "prometheus_client", "pydantic", "pyyaml", "sqlalchemy", "starlette", "tokenizers")
 # What a URL of the request log calls for, by name: no module imports it.
 DRIVERS = ("psycopg[binary]",)
-QUIET = {"BENTOML_DO_NOT_TRACK": "True", "DO_NOT_TRACK": "1"}
+# Nothing is told to anybody, and nothing fetched: where uv is missing, BentoML would install it by pip in the middle of a build.
+QUIET = {"BENTOML_DO_NOT_TRACK": "True", "DO_NOT_TRACK": "1", "PIP_NO_INDEX": "1", "UV_OFFLINE": "1"}
 # BentoML stamps the hour of the build; a fixed one lets equal contents give equal bytes.
 CREATED = "1980-01-01T00:00:00+00:00"
 
