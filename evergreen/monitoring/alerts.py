@@ -9,8 +9,9 @@ States: open -> taken (a retraining has claimed it, slot.py) -> done; back to op
 MAX_TRIES times, then `given up`. `stale`: the model it was about is no longer live.
 
 An alert that comes while a retraining of the same model runs is taken by it; a late one, that tells of a time before the end of a
-retraining whose cooldown still lasts, was answered by it. Doubles are the same row. Times of other clocks are never believed to
-lie in the future. Knows nothing of Prefect, and nothing of who listens.
+retraining whose cooldown still lasts, was answered by it. Doubles are the same row. A row that is done or given up opens again where it
+is told of a time after its retraining and that one's cooldown. Times of other clocks are never believed to lie in the future.
+Knows nothing of Prefect, and nothing of who listens.
 """
 
 import json
@@ -76,24 +77,26 @@ def raise_alert(
     window: str | None = None,
     key: str | None = None,
     time: float | None = None,
+    lasting: bool = False,
     facts: Mapping[str, Any] | None = None,
     now: float | None = None,
 ) -> tuple[Alert, bool]:
     """Put an alert on record; return it, and whether it is new. The same source, trigger, version, reference, window and key are one.
 
-    `time`: when what it tells of happened; None: now. `now`: the database's clock where it is None.
+    `time`: when what it tells of happened, or began; None: now, the first time. `lasting`: it is told of because it still is so.
+    `now`: the database's clock where it is None.
     """
-    about = [source, trigger, model_version, reference, window, key]
-    alert_id = sha256(json.dumps(about).encode()).hexdigest()[:16]
+    alert_id = id_of(source=source, trigger=trigger, model_version=model_version, reference=reference, window=window, key=key)
 
     def work(connection: Connection) -> tuple[Alert, bool]:
         moment = clock(connection) if now is None else now
+        happened = min(time if time is not None else moment, moment)
         known = connection.execute(
             update(alerts).where(alerts.c.id == alert_id).values(told=alerts.c.told + 1).returning(*alerts.c)
         ).first()
         if known:
-            return _alert(known), False
-        happened = min(time if time is not None else moment, moment)
+            again = moment if lasting else happened if time is not None else known.time
+            return _alert(_opened_again(connection, known, again, moment) or known), False
         row = {
             "id": alert_id,
             "source": source,
@@ -114,6 +117,23 @@ def raise_alert(
         return _alert(connection.execute(alerts.insert().values(row).returning(*alerts.c)).one()), True
 
     return alone(engine, work)
+
+
+def id_of(*, source: Source, trigger: str, model_version: str | None, reference: str | None, window: str | None, key: str | None) -> str:
+    """Return the id of an alert: what makes it this one and no other."""
+    about = [source, trigger, model_version, reference, window, key]
+    return sha256(json.dumps(about).encode()).hexdigest()[:16]
+
+
+def _opened_again(connection: Connection, known: Row[Any], happened: float, now: float) -> Row[Any] | None:
+    """Open an alert that its retraining has closed, where it is told of a time after that and after the cooldown; else return None."""
+    if known.state not in ("done", "given up"):
+        return None
+    answered = connection.execute(select(retrainings.c.cooled).where(retrainings.c.id == known.retraining)).scalar()
+    if happened <= max(known.closed, answered or known.closed):
+        return None
+    anew = {"time": happened, "tries": 0, "emitted": None, "emissions": 0, **_place(connection, known.model_version, happened, now)}
+    return connection.execute(update(alerts).where(alerts.c.id == known.id).values(anew).returning(*alerts.c)).one()
 
 
 def _kept(word: str | None) -> str | None:

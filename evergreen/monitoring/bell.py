@@ -25,6 +25,7 @@ class Rung:
     model_version: str | None = None
     time: float | None = None  # seconds since 1970
     facts: dict[str, Any] = field(default_factory=dict)
+    lasting: bool = False  # told again and again for as long as it is so
 
 
 class Bell:
@@ -60,6 +61,7 @@ class Bell:
                 model_version=one.model_version,
                 key=one.key,
                 time=one.time,
+                lasting=one.lasting,
                 facts=one.facts,
             )
             for one in told

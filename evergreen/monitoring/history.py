@@ -6,7 +6,7 @@ have ids of their own. Rows are only ever added.
 Knows nothing of how facts are computed or decisions made; errors are the driver's (`database.described`).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any
@@ -137,12 +137,11 @@ def undecided(engine: Engine) -> list[dict[str, Any]]:
         return list(connection.execute(select(windows.c.facts).where(missing).order_by(windows.c.time)).scalars())
 
 
-def wanting(engine: Engine, done: Collection[tuple[str | None, str | None]], *, since: float) -> list[Recorded]:
-    """Return the decisions to retrain since then whose (window, trigger) is not among those done, oldest first."""
+def wanting(engine: Engine, *, since: float) -> list[Recorded]:
+    """Return the decisions to retrain since then, oldest first."""
     query = select(decisions).where(decisions.c.action == "retrain", decisions.c.time >= since).order_by(decisions.c.time)
     with engine.connect() as connection:
-        found = [_recorded(row) for row in connection.execute(query)]
-    return [one for one in found if (one.window, one.trigger) not in done]
+        return [_recorded(row) for row in connection.execute(query)]
 
 
 def read(

@@ -115,10 +115,11 @@ def finish(engine: "Engine", asked: Asked, reference: "Reference", step: Step, s
         say(f"window {facts['number']} of {facts['model_version']} was judged and not decided upon; deciding now")
         its_own = reference if facts["reference"] == reference.digest else None  # of a version that has gone no more is known
         step("decide", lambda facts=facts, its_own=its_own: _decide(engine, asked, facts["model_version"], facts, its_own))
-    raised = {(one.window, one.trigger) for one in alerts.listed(engine, limit=HISTORY)}
-    for decision in history.wanting(engine, raised, since=asked.now - LOST):
-        say(f"the decision to retrain on window {decision.window} raised no alert; raising it now")
-        _alert(engine, asked, decision)
+    began = alerts.standing(engine).starts  # what was decided before a retraining was answered by it
+    for decision in history.wanting(engine, since=max([asked.now - LOST, *began])):
+        if alerts.find(engine, alerts.id_of(**_about(decision))) is None:
+            say(f"the decision to retrain on window {decision.window} raised no alert; raising it now")
+            _alert(engine, asked, decision)
 
 
 def _judge(
@@ -198,16 +199,24 @@ def _alert(engine: "Engine", asked: Asked, decision: "Recorded") -> None:
 
     alerts.raise_alert(
         engine,
-        source="monitor",
-        trigger=decision.trigger or "",
+        **_about(decision),
         because=decision.because,
-        model_version=decision.model_version,
-        reference=decision.content.get("reference"),
-        window=decision.window,
         time=decision.time,
         facts=history.find(engine, decision.window) if decision.window else None,
         now=asked.clock,
     )
+
+
+def _about(decision: "Recorded") -> dict[str, Any]:
+    """Return what makes a decision's alert the one it is: one made between two windows has a name of its own beside the window's."""
+    return {
+        "source": "monitor",
+        "trigger": decision.trigger or "",
+        "model_version": decision.model_version,
+        "reference": decision.content.get("reference"),
+        "window": decision.window,
+        "key": None if decision.id == decision.window else decision.id,
+    }
 
 
 @contextmanager

@@ -85,7 +85,8 @@ def _rung(one: Firing) -> Rung:
     words = one.annotations.get("summary") or one.annotations.get("description") or name
     at = one.startsAt.timestamp() if one.startsAt else None
     labels = {_kept(label): _kept(value) for label, value in sorted(one.labels.items())[:MOST_FACTS]}
-    return Rung(f"{one.fingerprint} {at}", _kept(name), _kept(words), one.labels.get("model_version") or None, at, {"labels": labels})
+    about = one.labels.get("model_version") or None
+    return Rung(f"{one.fingerprint} {at}", _kept(name), _kept(words), about, at, lasting=True, facts={"labels": labels})
 
 
 def _kept(words: str) -> str:

@@ -13,11 +13,13 @@ import pytest
 from rich.console import Console
 
 from evergreen.errors import MonitorError
-from evergreen.monitoring import alerts, history, request_log, window
+from evergreen.monitoring import alerts, history, request_log, slot, window
 from flows.__main__ import main
 from flows.commands.watching import show_look
 from flows.looking import look as module
+from tests.alert_factories import holding
 from tests.log_factories import labelled
+from tests.policy_factories import settings
 from tests.watch_factories import DAY, START, Watched, quiet, shifted, watched
 
 
@@ -135,6 +137,21 @@ def test_drift_that_costs_accuracy_raises_one_alert_however_often_one_looks(proj
     [alert] = raised(project)
     assert actions[0] == "nothing" and actions[1] != "nothing"
     assert (alert.source, alert.trigger, alert.state, alert.window) == ("monitor", "loss", "open", windows(project)[1]["id"])
+
+
+def test_a_reason_that_stands_after_its_retraining_is_a_new_alert_although_no_window_came_since(project: Watched) -> None:
+    drifting(project)
+    for day in (1.0, 2.0):
+        project.look(day)
+    with project.engine() as engine:
+        for day in (2.0, 6.0):
+            [waiting] = alerts.listed(engine, states=("open",))
+            project_live = waiting.model_version or ""
+            claim = holding(engine, waiting, live=project_live, now=START + day * DAY, settings=settings(min_labels=1))
+            assert slot.finish(engine, claim, "finished", now=START + day * DAY + 600)
+            assert project.look(day + 0.1).decision.action == "wait"
+            assert project.look(day + 4.0).decision.action == "retrain"
+    assert [alert.state for alert in raised(project)] == ["open", "done", "done"]
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_alertmanagers_body_is_taken_and_what_is_resolved_is_not(made: Service, 
     answer = caller.post("/alerts", json=WEBHOOK)
     assert answer.json() == {"alerts": [{"id": f"c0ffee {AT}", "new": True, "state": "open"}]}
     labels = {"labels": {"alertname": "TicketsReopened", "model_version": "v1", "team": "card"}}
-    assert made.bell.rung == [Rung(f"c0ffee {AT}", "TicketsReopened", "a fifth of the tickets come back", "v1", AT, labels)]
+    assert made.bell.rung == [Rung(f"c0ffee {AT}", "TicketsReopened", "a fifth of the tickets come back", "v1", AT, labels, lasting=True)]
     assert caller.post("/alerts", json=WEBHOOK).json()["alerts"][0]["new"] is False
 
 

@@ -5,7 +5,7 @@ import pytest
 from evergreen.monitoring import alerts, slot
 from evergreen.monitoring.policy import HOUR
 from tests.alert_factories import LIVE, claimed, holding, loop, raised, state
-from tests.policy_factories import NOW, settings
+from tests.policy_factories import NOW
 from tests.unit.monitoring.test_request_log import all_at_once
 
 
@@ -59,6 +59,29 @@ def test_a_clock_that_is_behind_loses_no_alert_once_the_cooldown_is_over(url: st
     with loop(url) as engine:
         slot.finish(engine, holding(engine, raised(engine)), "finished", now=NOW + 600)
         assert raised(engine, window="w2", time=0.0, now=NOW + 73 * HOUR).state == "open"
+
+
+@pytest.mark.parametrize("outcome", ["done", "given up"])
+def test_an_alert_that_still_fires_after_its_retraining_opens_again_once_the_cooldown_is_over(url: str, outcome: str) -> None:
+    firing = {"source": "http", "key": "c0ffee 1", "time": NOW, "lasting": True}
+    with loop(url) as engine:
+        first = raised(engine, **firing)
+        for _ in range(1 if outcome == "done" else alerts.MAX_TRIES):
+            ended = "finished" if outcome == "done" else "crashed"
+            slot.finish(engine, holding(engine, first, force=True), ended, now=NOW + 600)
+        assert raised(engine, **firing, now=NOW + 72 * HOUR).state == outcome
+        again = raised(engine, **firing, now=NOW + 73 * HOUR)
+        assert (again.id, again.state, again.tries, again.time) == (first.id, "open", 0, NOW + 73 * HOUR)
+        assert isinstance(claimed(engine, again, now=NOW + 73 * HOUR), slot.Claim)
+
+
+def test_a_copy_that_is_late_by_weeks_opens_nothing_and_news_under_the_same_key_does(url: str) -> None:
+    with loop(url) as engine:
+        told = {"source": "http", "key": "INC-4711"}
+        slot.finish(engine, holding(engine, raised(engine, **told, time=NOW - 5)), "finished", now=NOW + 600)
+        assert raised(engine, **told, time=NOW - 5, now=NOW + 900 * HOUR).state == "done"
+        assert raised(engine, **told, now=NOW + 900 * HOUR).state == "done"
+        assert raised(engine, **told, time=NOW + 899 * HOUR, now=NOW + 900 * HOUR).state == "open"
 
 
 def test_one_is_sent_for_all_that_are_open_and_to_one_who_asks(url: str) -> None:
@@ -115,4 +138,3 @@ def test_reasons_keep_within_bounds_and_take_any_character(url: str) -> None:
     with loop(url) as engine:
         alert = raised(engine, because="\0" + "x" * 5000, trigger="a\ud800")
         assert alert.because == "\ufffd" + "x" * 1999 and alert.trigger == "a\ufffd"
-        assert settings().min_labels == 200
