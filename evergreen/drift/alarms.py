@@ -61,7 +61,8 @@ def judge(reference: Reference, window: Seen, *, number: int, settings: Monitor,
 
 
 def _looks(window: Seen, earlier: Sequence[Seen], settings: Monitor) -> list[_Look]:
-    before = list(earlier)[-(settings.pooled - 1) :] if settings.pooled > 1 else []
+    newest = list(earlier)[-(settings.pooled - 1) :] if settings.pooled > 1 else []
+    before = [rows for rows in newest if len(rows)]  # of a window whose rows the request log no longer has, nothing is left to see
     if not before:
         return [_Look("window", window, 1.0)]
     together = pool([*before, window])

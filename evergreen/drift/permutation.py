@@ -18,6 +18,7 @@ from evergreen.drift.features import Detector
 ENOUGH = 20  # permutations as surprising as what was seen, after which the p-value is known well enough
 FIRST, LARGEST = 64, 1024  # permutations drawn at once, growing
 TINY = 1e-300
+EQUAL = 1e-5  # relative difference of two statistics that is rounding: the rows of equal outcomes are summed in another order
 NOISE = 1e-5  # largest deviation from its mean, of numbers about 1, that is rounding
 
 Doubles = NDArray[np.float64]
@@ -102,7 +103,8 @@ def judged(compared: Comparison, *, level: float, least: int, random: np.random.
     """
     statistics = compared.observed()
     analytic = compared.scale.tail(statistics)
-    smallest, most = analytic.min(), max(least, int(np.ceil(2 / level)))
+    reached = compared.scale.tail(statistics * (1 - EQUAL))  # an outcome that is equal counts as one that is as surprising
+    smallest, most = reached.min(), max(least, int(np.ceil(2 / level)))
     lowest: list[Doubles] = []
     beaten, drawn = 0, 0
     for values in compared.drawn(random, most):
@@ -116,7 +118,7 @@ def judged(compared: Comparison, *, level: float, least: int, random: np.random.
         beaten, drawn = beaten + len(surprising), drawn + len(minima)
     p_value = beaten / drawn if beaten == ENOUGH else (1 + beaten) / (1 + drawn)
     ordered = np.sort(np.concatenate(lowest)[:drawn])
-    adjusted = (1 + np.searchsorted(ordered, analytic, side="right")) / (1 + len(ordered))
+    adjusted = (1 + np.searchsorted(ordered, reached, side="right")) / (1 + len(ordered))
     return Judged(p_value, statistics, analytic, np.maximum(np.minimum(adjusted, 1), p_value), drawn)
 
 

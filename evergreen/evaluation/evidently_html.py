@@ -1,7 +1,7 @@
 r"""A report of Evidently as a page on which every value stays a value.
 
 Evidently writes its figures as JSON into a <script> as they are, and a browser ends a script at "</script>" wherever it stands, in
-the name of a group as well. Here the figures hold no "<" at all: JSON writes it as well as "\\u003c". Knows nothing of what is shown.
+the name of a group as well. Here the figures hold no "<" at all: JSON writes it as well as "\u003c". Knows nothing of what is shown.
 """
 
 import re

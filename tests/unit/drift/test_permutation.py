@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.stats import hypergeom
 
-from evergreen.drift.features import Recipe
+from evergreen.drift.features import Detector, Recipe
 from evergreen.drift.permutation import ENOUGH, Comparison, judged
 from evergreen.drift.rows import pool
 from tests.drift_factories import window
@@ -16,10 +17,43 @@ def made(first: int, second: int, seed: int, **changes: float) -> tuple[Recipe, 
     return recipe, Comparison(recipe.matrix(both), recipe.detectors, second)
 
 
-def test_p_values_of_unchanged_rows_are_uniform() -> None:
-    p_values = [judged(made(60, 30, seed)[1], level=0.01, least=200, random=np.random.default_rng(seed)).p_value for seed in range(150)]
-    for level in (0.05, 0.2, 0.5):
-        assert abs(np.mean(np.array(p_values) <= level) - level) < 4 * np.sqrt(level * (1 - level) / 150) + 0.01
+def binary(first: int, ones: int, second: int, others: int) -> Comparison:
+    """Two samples of a feature that is 0 or 1: `ones` of the `first` rows have it, `others` of the `second`."""
+    column = np.concatenate([np.arange(first) < ones, np.arange(second) < others]).astype(np.float32)
+    share = column.mean()
+    detector = Detector("x", "group", "chi-squared", slice(0, 2), np.array([1 / share, 1 / (1 - share)]))
+    return Comparison(np.stack([column, 1 - column], axis=1), [detector], second)
+
+
+@pytest.mark.parametrize(
+    ("first", "ones", "second", "others"), [(100, 30, 100, 53), (100, 20, 100, 40), (100, 25, 100, 46), (200, 50, 60, 28)]
+)
+def test_p_values_of_counts_are_the_exact_ones_with_every_tie_counted(first: int, ones: int, second: int, others: int) -> None:
+    by_chance, counts = hypergeom(first + second, ones + others, second), np.arange(second + 1)
+    exact = by_chance.pmf(counts)[np.abs(counts - by_chance.mean()) >= abs(others - by_chance.mean()) - 1e-9].sum()
+    told = binary(first, ones, second, others)
+    found = [judged(told, level=2e-5, least=200, random=np.random.default_rng(seed)) for seed in range(25)]
+    assert 1e-3 < exact < 5e-3 and all(one.drawn < 100_000 for one in found)  # so each p-value is of ENOUGH, its error 1 in 5
+    assert np.mean([one.p_value for one in found]) == pytest.approx(exact, rel=4 / np.sqrt(25 * ENOUGH))
+
+
+def test_p_values_of_unchanged_rows_are_uniform_in_the_tail_too() -> None:
+    """2,000 pairs of samples, of three features that hang together: at each level as many p-values as it says, give or take 4 errors."""
+    random = np.random.default_rng(5)
+    p_values = []
+    for _ in range(2000):
+        rows = random.standard_normal((50, 3)).astype(np.float32)
+        rows[:, 1] += rows[:, 0]
+        detectors = [Detector("x", "words", "sum", slice(place, place + 1), np.ones(1)) for place in range(3)]
+        p_values.append(judged(Comparison(rows, detectors, 20), level=0.01, least=200, random=random).p_value)
+    for level in (0.01, 0.05, 0.2, 0.5):
+        assert np.mean(np.array(p_values) <= level) == pytest.approx(level, abs=4 * np.sqrt(level * (1 - level) / 2000))
+
+
+def test_all_detectors_together_are_as_surprising_as_they_say() -> None:
+    p_values = [judged(made(60, 30, seed)[1], level=0.01, least=200, random=np.random.default_rng(seed)).p_value for seed in range(60)]
+    for level in (0.2, 0.5):
+        assert np.mean(np.array(p_values) <= level) == pytest.approx(level, abs=4 * np.sqrt(level * (1 - level) / 60))
 
 
 def test_analytic_p_values_agree_with_permutations_for_every_detector() -> None:
