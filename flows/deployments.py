@@ -62,9 +62,19 @@ def described(root: Path) -> list[dict[str, Any]]:
     """Return the deployments of prefect.yaml, each with its pull steps; raise PipelineError where the file cannot be used."""
     try:
         content = yaml.safe_load((root / FILE).read_text(encoding="utf-8"))
-        return [{"pull": content["pull"], **item} for item in content["deployments"]]
+        return [_whole({"pull": content["pull"], **item}) for item in content["deployments"]]
     except (OSError, yaml.YAMLError, KeyError, TypeError) as fault:
         raise PipelineError(f"{root / FILE} cannot be read as deployments ({fault}); restore it with `git checkout {FILE}`") from None
+
+
+def _whole(item: dict[str, Any]) -> dict[str, Any]:
+    """Return a deployment with what Prefect lets people leave out; raise KeyError for what it cannot do without."""
+    pool = item["work_pool"]
+    variables = pool.get("job_variables") or {}
+    needed = {name: item[name] for name in ("name", "entrypoint", "pull")}
+    given = {name: item.get(name) or empty for name, empty in (("tags", []), ("parameters", {}), ("schedules", []))}
+    pool = {"name": pool["name"], "job_variables": {**variables, "env": variables.get("env") or {}}}
+    return {**item, **needed, **given, "description": item.get("description"), "work_pool": pool}
 
 
 def cron_schedule(name: str, cron: str) -> CronSchedule:

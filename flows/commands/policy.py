@@ -21,6 +21,16 @@ if TYPE_CHECKING:
     from evergreen.sections.loop import Policy
 
 PLAIN_WIDTH = 120
+WINDOW = {
+    "id",
+    "model_version",
+    "reference",
+    "since",
+    "until",
+    "rows",
+    "labelled",
+    "drift",
+}  # without these there is nothing to decide upon
 HOUR = 3600
 ACTIONS = {"retrain": "bold red", "wait": "yellow", "nothing": "green"}
 ASSUMED = (
@@ -79,7 +89,10 @@ def changed(policy: "Policy", changes: list[str]) -> "Policy":
         name, equals, value = change.partition("=")
         if not equals or name not in content:
             raise ConfigError(f"--set {change}: write NAME=VALUE with one of {', '.join(content)}")
-        content[name] = yaml.safe_load(value)
+        try:
+            content[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ConfigError(f"--set {change}: {value!r} is no value as params.yaml has them") from None
     try:
         return Policy.model_validate(content)
     except ValidationError as fault:
@@ -92,8 +105,11 @@ def _recorded(given: argparse.Namespace) -> tuple[list[dict[str, Any]], float | 
     if given.windows:
         try:
             content = json.loads(given.windows.read_text(encoding="utf-8"))
-            return list(content["windows"] if isinstance(content, dict) else content), None
-        except (OSError, ValueError, KeyError) as fault:
+            windows = list(content["windows"] if isinstance(content, dict) else content)
+            if strange := [window for window in windows if not isinstance(window, dict) or not window.keys() >= WINDOW]:
+                raise ValueError(f"{len(strange)} of {len(windows)} have not all of {', '.join(sorted(WINDOW))}")
+            return windows, None
+        except (OSError, ValueError, KeyError, TypeError) as fault:
             raise MonitorError(f"{given.windows} holds no windows as `evergreen monitor show --json` prints them ({fault})") from None
     from evergreen.monitoring import history, loop_tables, slot, tables
 

@@ -71,3 +71,14 @@ def test_prefects_own_reader_takes_the_file() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert yaml.safe_load(done.stdout) == [item["name"] for item in described(ROOT)]
+
+
+def test_what_prefect_lets_people_leave_out_may_be_left_out_and_what_it_needs_is_named(tmp_path: Path) -> None:
+    least = "pull: []\ndeployments:\n  - name: monitor\n    entrypoint: flows/monitor.py:monitor\n    work_pool: {name: evergreen}\n"
+    (tmp_path / FILE).write_text(least)
+    [found] = described(tmp_path)
+    assert (found["tags"], found["parameters"], found["schedules"], found["description"]) == ([], {}, [], None)
+    assert found["work_pool"]["job_variables"] == {"env": {}}
+    (tmp_path / FILE).write_text(least.replace("    entrypoint: flows/monitor.py:monitor\n", ""))
+    with pytest.raises(PipelineError, match=r"cannot be read as deployments \('entrypoint'\)"):
+        described(tmp_path)

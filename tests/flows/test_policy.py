@@ -21,6 +21,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("EVERGREEN_LOG_URL", sqlite(tmp_path))
     drifted = {"alarm": True, "estimated": 0.1}
     windows = [window(n, labelled=100, **(drifted if n > 3 else {})) for n in range(1, 9)]
+    (tmp_path / "other.json").write_text(json.dumps([windows[0], {"id": "a"}]))
     (tmp_path / "windows.json").write_text(json.dumps({"windows": windows, "decisions": []}))
     with loop(sqlite(tmp_path)) as engine:
         request_log.prepare(engine)
@@ -67,7 +68,9 @@ def test_windows_from_a_file_are_decided_upon_as_those_on_record(project: Path, 
         (["--set", "patience=3"], "write NAME=VALUE with one of max_age_days"),
         (["--set", "persistence"], "write NAME=VALUE"),
         (["--set", "persistence=0"], "persistence: Input should be greater than or equal to 1, got 0"),
+        (["--set", "persistence=[1"], "is no value as params.yaml has them"),
         (["--windows", "nowhere.json"], "holds no windows"),
+        (["--windows", "other.json"], "1 of 2 have not all of drift, id"),
         (["--since", "2099-01-01"], "there is no recorded window"),
     ],
 )
