@@ -4,6 +4,7 @@
     due(engine) -> Alert | None        the one to send on its way now (to Prefect), marked as sent; others open are taken along with it
     standing(engine) -> Standing       starts, running, open alert: what policy.Situation wants to know of the loop
     find(engine, id) · listed(engine, states=...) -> alerts, newest first
+    untold(engine, "given up") · told(engine, alert)    what people are to be told still, until they have been
 
 States: open -> taken (a retraining has claimed it, slot.py) -> done; back to open when that retraining crashed or failed, for
 MAX_TRIES times, then `given up`. `stale`: the model it was about is no longer live.
@@ -27,6 +28,7 @@ from evergreen.monitoring.request_log import storable
 
 State = Literal["open", "taken", "done", "stale", "given up"]
 Source = Literal["monitor", "schedule", "person", "http", "event"]
+News = Literal["wanted", "given up"]
 MAX_TRIES = 5
 RESEND_SECONDS = 60.0  # after which an alert that nobody has claimed is sent again; then twice as long, and so on up to
 RESEND_MOST = 900.0
@@ -55,6 +57,7 @@ class Alert:
     emitted: float | None
     emissions: int
     closed: float | None
+    news: News | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,7 @@ def raise_alert(
             "tries": 0,
             "emitted": None,
             "emissions": 0,
+            "news": "wanted",
             **_place(connection, model_version, happened, moment),
         }
         return _alert(connection.execute(alerts.insert().values(row).returning(*alerts.c)).one()), True
@@ -132,7 +136,8 @@ def _opened_again(connection: Connection, known: Row[Any], happened: float, now:
     answered = connection.execute(select(retrainings.c.cooled).where(retrainings.c.id == known.retraining)).scalar()
     if happened <= max(known.closed, answered or known.closed):
         return None
-    anew = {"time": happened, "tries": 0, "emitted": None, "emissions": 0, **_place(connection, known.model_version, happened, now)}
+    place = _place(connection, known.model_version, happened, now)
+    anew = {"time": happened, "tries": 0, "emitted": None, "emissions": 0, "news": "wanted", **place}
     return connection.execute(update(alerts).where(alerts.c.id == known.id).values(anew).returning(*alerts.c)).one()
 
 
@@ -180,6 +185,20 @@ def due(engine: Engine, *, now: float | None = None) -> Alert | None:
         return _alert(connection.execute(update(alerts).where(alerts.c.id == oldest).values(sent).returning(*alerts.c)).one())
 
     return alone(engine, work)
+
+
+def untold(engine: Engine, news: News) -> Sequence[Alert]:
+    """Return the alerts of which people have not been told this yet, the oldest first."""
+    with engine.connect() as connection:
+        return [_alert(row) for row in connection.execute(select(alerts).where(alerts.c.news == news).order_by(alerts.c.time, alerts.c.id))]
+
+
+def told(engine: Engine, alert: Alert) -> None:
+    """Put on record that people have been told the news of an alert."""
+    alone(
+        engine,
+        lambda connection: connection.execute(update(alerts).where(alerts.c.id == alert.id, alerts.c.news == alert.news).values(news=None)),
+    )
 
 
 def standing(engine: Engine, model_version: str | None = None) -> Standing:

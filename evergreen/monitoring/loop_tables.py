@@ -45,6 +45,7 @@ alerts = Table(
     Column("emitted", Double),  # when it was last sent on its way
     Column("emissions", Integer, nullable=False),  # how often, since it is open
     Column("closed", Double),
+    Column("news", Text),  # what people have not been told of it yet: wanted, given up
     Index("alerts_state", "state", "time"),
 )
 
@@ -64,6 +65,7 @@ retrainings = Table(
     Column("cooled", Double, nullable=False),  # until when its cooldown lasts
     Column("ended", Double),
     Column("result", JSON, nullable=False),
+    Column("news", Text),  # what people have not been told of it yet: crashed
     Index("retrainings_started", "started"),
 )
 

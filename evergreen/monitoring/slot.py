@@ -4,6 +4,7 @@
     renew(engine, claim) -> bool         a sign of life; False: the claim was lost, stop at once
     finish(engine, claim, "finished" | "failed" | "crashed", {...}) -> bool    False: it was no longer this holder's, nothing is changed
     sweep(engine) -> list[Retraining]    those without a sign of life are finished as crashed, and their alerts open again
+    untold(engine) · told(engine, retraining)    those found dead, here or by a claim, of which people have not been told yet
     running(engine) · retrainings(engine) -> what is on record
 
 A claim is one transaction: leases looked at, cooldown and budget asked (policy.py), a row with the slot's unique 1, and every
@@ -17,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, Row, func, or_, select, update
+from sqlalchemy import Connection, Engine, Row, or_, select, update
 
 from evergreen.monitoring import loop_tables
 from evergreen.monitoring.alerts import MAX_TRIES, starts
@@ -72,6 +73,7 @@ class Retraining:
     cooled: float
     ended: float | None
     result: dict[str, Any]
+    news: Literal["crashed"] | None
 
 
 def claim(
@@ -206,12 +208,15 @@ def sweep(engine: Engine, *, now: float | None = None) -> list[Retraining]:
 
 def _sweep(connection: Connection, now: float) -> list[Retraining]:
     dead = connection.execute(select(table).where(table.c.slot == 1, table.c.lease_until < now)).all()
-    return [_end(connection, row, "crashed", {"error": f"no sign of life for {now - row.heartbeat:.0f} s"}, now) for row in dead]
+    silent = [{"error": f"no sign of life for {now - row.heartbeat:.0f} s"} for row in dead]
+    return [_end(connection, row, "crashed", result, now, news="crashed") for row, result in zip(dead, silent, strict=True)]
 
 
-def _end(connection: Connection, row: Row[Any], outcome: Outcome, result: dict[str, Any], now: float) -> Retraining:
+def _end(
+    connection: Connection, row: Row[Any], outcome: Outcome, result: dict[str, Any], now: float, *, news: str | None = None
+) -> Retraining:
     ended = max(now, row.started)
-    values = {"state": outcome, "slot": None, "ended": ended, "result": result}
+    values = {"state": outcome, "slot": None, "ended": ended, "result": result, "news": news}
     after = _retraining(connection.execute(update(table).where(table.c.id == row.id).values(values).returning(*table.c)).one())
     own = (alerts.c.retraining == row.id) & (alerts.c.state == "taken")
     if outcome == "finished":
@@ -226,9 +231,20 @@ def _end(connection: Connection, row: Row[Any], outcome: Outcome, result: dict[s
             "emitted": None,
             "emissions": 0,
         }
-        values = again if tries < MAX_TRIES else {"state": "given up", "closed": now}
+        values = again if tries < MAX_TRIES else {"state": "given up", "closed": now, "news": "given up"}
         connection.execute(update(alerts).where(alerts.c.id == alert.id).values(tries=tries, **values))
     return after
+
+
+def untold(engine: Engine) -> Sequence[Retraining]:
+    """Return the retrainings that were found dead and of which people have not been told yet, the oldest first."""
+    with engine.connect() as connection:
+        return [_retraining(row) for row in connection.execute(select(table).where(table.c.news.is_not(None)).order_by(table.c.started))]
+
+
+def told(engine: Engine, dead: Retraining) -> None:
+    """Put on record that people have been told of a dead one."""
+    alone(engine, lambda connection: connection.execute(update(table).where(table.c.id == dead.id).values(news=None)))
 
 
 def running(engine: Engine) -> Retraining | None:
@@ -244,12 +260,6 @@ def retrainings(engine: Engine, *, limit: int = 100) -> Sequence[Retraining]:
         return [
             _retraining(row) for row in connection.execute(select(table).order_by(table.c.started.desc(), table.c.id.desc()).limit(limit))
         ]
-
-
-def count(engine: Engine) -> int:
-    """Return how many retrainings are on record."""
-    with engine.connect() as connection:
-        return connection.execute(select(func.count()).select_from(table)).scalar_one()
 
 
 def _retraining(row: Row[Any]) -> Retraining:

@@ -1,5 +1,7 @@
 """Tables of ours in a database, made where they are missing: SQLite or PostgreSQL by the engine, the same code.
 
+Columns that came later are added where they are missing; they may be null, so that an older Evergreen can go on beside this one.
+
 Each family of tables (the request log, the monitor's history) has a name and a version of its own, kept in `evergreen_schema`.
 Knows nothing of what the tables hold.
 """
@@ -8,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, Text, func, inspect, select, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from evergreen.errors import LogError
 
@@ -18,11 +20,11 @@ schema = Table("evergreen_schema", MetaData(), Column("name", Text, primary_key=
 
 
 def prepare(engine: Engine, family: MetaData, *, name: str, version: int) -> None:
-    """Make a family's tables where they are missing; safe while others do the same. Raise LogError for those of a newer version.
+    """Make a family's tables and columns where they are missing; safe while others do so. Raise LogError for those of a newer version.
 
     Where they are there, the right to make tables is not needed.
     """
-    if {schema.name, *family.tables} <= {*inspect(engine).get_table_names()}:
+    if {schema.name, *family.tables} <= {*inspect(engine).get_table_names()} and not any(_missing(engine, t) for t in family.sorted_tables):
         check(engine, name=name, version=version)
         return
     with engine.begin() as connection:
@@ -34,10 +36,17 @@ def prepare(engine: Engine, family: MetaData, *, name: str, version: int) -> Non
             connection.execute(text("BEGIN IMMEDIATE"))
         for table in [schema, *family.sorted_tables]:
             connection.execute(CreateTable(table, if_not_exists=True))
+            for column in _missing(connection, table):
+                connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {CreateColumn(column).compile(dialect=engine.dialect)}"))
             for index in sorted(table.indexes, key=lambda index: str(index.name)):
                 connection.execute(CreateIndex(index, if_not_exists=True))
         connection.execute(unless_there(engine, schema), {"name": name, "version": version})
         _refuse_newer(engine, connection, name, version)
+
+
+def _missing(where: Engine | Connection, table: Table) -> list[Column[Any]]:
+    known = {column["name"] for column in inspect(where).get_columns(table.name)}
+    return [column for column in table.columns if column.name not in known]
 
 
 def check(engine: Engine, *, name: str, version: int) -> None:

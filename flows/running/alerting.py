@@ -85,8 +85,15 @@ def holder(flow_run: str | None) -> str:
 
 def attend(engine: Engine, api: str | None, params: Params, *, say: Say = print) -> None:
     """Do one round. Without a server nothing is sent, and nothing is lost: alerts stay open."""
-    for dead in slot.sweep(engine):
+    slot.sweep(engine)
+    for dead in slot.untold(engine):
         _tell_dead(engine, dead, api, params, say)
+        slot.told(engine, dead)
+    for lost in alerts.untold(engine, "given up"):
+        tried = f"{alerts.MAX_TRIES} retrainings for it have crashed or failed, the last was {lost.retraining}"
+        body = f"{lost.because}; {tried}; it is not tried again"
+        notify(params.notify, "failure", f"alert {lost.id} is given up", body, say=say)
+        alerts.told(engine, lost)
     if api is None:
         return
     alert = alerts.due(engine)
@@ -98,9 +105,10 @@ def attend(engine: Engine, api: str | None, params: Params, *, say: Say = print)
         say(f"alert {alert.id} could not be sent to Prefect ({fault}); it stays open and is sent again")
         return
     say(f"alert {alert.id} ({alert.trigger}) sent{' again' if alert.emissions > 1 else ''}")
-    if alert.emissions == 1 and alert.tries == 0:
+    if alert.news == "wanted":
         body = f"{alert.because}. A retraining starts, unless a cooldown or budget holds it."
         notify(params.notify, "alert", f"a retraining is wanted ({alert.trigger})", body, say=say)
+        alerts.told(engine, alert)
 
 
 def _tell_dead(engine: Engine, dead: slot.Retraining, api: str | None, params: Params, say: Say) -> None:
@@ -110,9 +118,11 @@ def _tell_dead(engine: Engine, dead: slot.Retraining, api: str | None, params: P
             prefect_api.mark_crashed(api, flow_run, f"Retraining {dead.id}: {dead.result['error']}.")
         except OSError as fault:
             say(f"flow run {flow_run} could not be marked as crashed ({fault}); its missing heartbeat will do it")
-    given_up = [alert for alert in alerts.listed(engine, states=("given up",)) if alert.retraining == dead.id]
+    given_up = [alert for alert in alerts.untold(engine, "given up") if alert.retraining == dead.id]
     then = f"it has been tried {alerts.MAX_TRIES} times and is not tried again" if given_up else "its alert is open again"
     notify(params.notify, "failure", f"retraining {dead.id} has crashed", f"{dead.result['error']}; {then}", say=say)
+    for alert in given_up:
+        alerts.told(engine, alert)
 
 
 def send(api: str, alert: Alert) -> None:

@@ -15,7 +15,7 @@ from flows.running import alerting
 from flows.running.prefect_api import ask
 from tests.alert_factories import LIVE, holding, loop, raised, state
 from tests.log_factories import sqlite
-from tests.policy_factories import NOW
+from tests.policy_factories import NOW, settings
 from tests.project_factories import ROOT
 
 PAST = NOW - 700 * DAY  # long ago by the machine's own clock, too
@@ -84,6 +84,45 @@ def test_an_alert_that_could_not_be_sent_stays_open(tmp_path: Path, prefect: Pre
         alerting.attend(engine, prefect.api, params, say=said.append)
         assert "could not be sent" in said[0] and "503" in said[0]
         assert state(engine, alert) == "open" and alerts.due(engine, now=alert.raised + 120) is not None
+
+
+def test_people_are_told_of_an_alert_once_it_was_sent_although_the_first_try_failed(
+    tmp_path: Path, prefect: Prefect, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alerts, "RESEND_SECONDS", 0.0)
+    said: list[str] = []
+    prefect.refuses = True
+    with loop(sqlite(tmp_path)) as engine:
+        raised(engine, now=None)
+        alerting.attend(engine, prefect.api, params, say=said.append)
+        assert not any("is wanted" in words for words in said)
+        prefect.refuses = False
+        for _ in range(3):
+            alerting.attend(engine, prefect.api, params, say=said.append)
+    assert len(prefect.told) == 3 and sum("a retraining is wanted" in words for words in said) == 1
+
+
+def test_a_death_that_a_claim_found_is_told_and_marked_too(tmp_path: Path, prefect: Prefect, params: Params) -> None:
+    said: list[str] = []
+    with loop(sqlite(tmp_path)) as engine:
+        alert = raised(engine, now=PAST)
+        holding(engine, alert, now=PAST, holder=alerting.holder("0193-run"))
+        holding(engine, alert, now=PAST + 1000, holder="h2", settings=settings(lease_seconds=1e9))
+        for _ in range(2):
+            alerting.attend(engine, prefect.api, params, say=said.append)
+    assert [path for path, *_ in prefect.told] == ["/api/flow_runs/0193-run/set_state"]
+    assert len(said) == 1 and "has crashed: no sign of life" in said[0]
+
+
+def test_an_alert_given_up_by_failures_is_told_of_once(tmp_path: Path, params: Params) -> None:
+    said: list[str] = []
+    with loop(sqlite(tmp_path)) as engine:
+        alert = raised(engine, now=PAST)
+        for _ in range(alerts.MAX_TRIES):
+            slot.finish(engine, holding(engine, alert, now=PAST, force=True), "failed", now=PAST)
+        for _ in range(2):
+            alerting.attend(engine, None, params, say=said.append)
+    assert len(said) == 1 and f"alert {alert.id} is given up" in said[0]
 
 
 def test_the_dead_are_marked_as_crashed_and_their_alert_is_sent_again(tmp_path: Path, prefect: Prefect, params: Params) -> None:
