@@ -131,6 +131,9 @@ def _span(seconds: Sequence[float | None]) -> str:
 
 
 NOTES = [
+    "Monitor and retraining are stand-ins (tests/system/standins): records, alert, claim, lease, worktree, branch and ledger are the real "
+    "ones, the window's facts are made up, and stages only write for a second; every verdict is HOLD. Releases killed at random moments "
+    "have a test of their own, tests/system/test_release_kills.py.",
     "A round is without a fault when every alert was answered by a retraining that finished, no stage found another writer at work, the "
     "branch holds one commit for each finished retraining and no other, no retraining failed, every request was answered, and a killed "
     f"retraining's slot was free and its run marked within {BOUND} s. The slot is free a lease and at most one round of the sweep after "
