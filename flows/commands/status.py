@@ -17,7 +17,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from evergreen.errors import LogError, RegistryError, ReleaseError
+from evergreen.errors import EvergreenError, LogError, RegistryError, ReleaseError
 from evergreen.release.control import ask
 from evergreen.release.control import running as answers
 from evergreen.release.live import Place
@@ -96,12 +96,11 @@ def _status(given: argparse.Namespace) -> None:
 def gather(root: Path, api: str | None) -> Status:
     """Look at every part, and return what is known."""
     status = Status(prefect=api.removesuffix("/api") if api else None)
-    try:
-        _live(status)
-    except ReleaseError as fault:
-        status.notes.append(str(fault))
-    _registered(status, root)
-    _watched(status, root)
+    for part in (_live, _registered, _watched):
+        try:
+            part(status, root)
+        except EvergreenError as fault:
+            status.notes.append(str(fault))
     if api:
         try:
             _prefect(status, api)
@@ -110,7 +109,7 @@ def gather(root: Path, api: str | None) -> Status:
     return status
 
 
-def _live(status: Status) -> None:
+def _live(status: Status, root: Path) -> None:
     place = Place(HOME)
     pointer = place.read()
     if pointer is None:
@@ -136,9 +135,9 @@ def _registered(status: Status, root: Path) -> None:
         registry = Registry(root)
         versions, entries = registry.versions(), Ledger(registry).read()
     except RegistryError as fault:
-        if "not a git repository" not in str(fault):
-            status.notes.append(str(fault))
-        return
+        if "not a git repository" in str(fault):
+            return
+        raise
     live = next((version for version in reversed(versions) if version.model_version == status.version), None)
     status.name = live.name if live else None
     waiting = pending(entries)

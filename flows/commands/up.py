@@ -133,7 +133,7 @@ class Machine:
         from flows.commands.status import gather, shown
 
         interactive = self.console.is_terminal
-        seen = ""
+        seen = told = ""
         with Live(console=self.console, auto_refresh=False, transient=True) if interactive else ExitStack() as live:
             while True:
                 for item in self.components:
@@ -141,12 +141,17 @@ class Machine:
                         self._say(words)
                 if not self.service.wanted:
                     self._start_service()
-                status = gather(self.root, self.api)
-                if interactive:
-                    live.update(Group(shown(status, self.components), Text("Ctrl-C ends all of it", style="dim")), refresh=True)
-                elif status.headline != seen:
-                    seen = status.headline
-                    self._say(seen)
+                try:
+                    status, told = gather(self.root, self.api), ""
+                except Exception as fault:  # of whatever kind: what cannot be shown is no reason to end what runs
+                    words = f"how things stand cannot be told now: {str(fault) or type(fault).__name__}"
+                    if words != told:
+                        self._say(told := words)
+                else:
+                    if interactive:
+                        live.update(Group(shown(status, self.components), Text("Ctrl-C ends all of it", style="dim")), refresh=True)
+                    elif status.headline != seen:
+                        self._say(seen := status.headline)
                 if ending.within(EVERY):
                     return
 

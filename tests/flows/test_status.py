@@ -87,6 +87,13 @@ def test_a_damaged_pointer_is_a_note_and_the_rest_is_shown(home: Path, project: 
     assert [run.deployment for run in found.upcoming] == ["monitor"]
 
 
+def test_a_slip_in_the_settings_is_a_note_and_the_rest_is_shown(home: Path, tmp_path: Path, prefect: str) -> None:
+    (tmp_path / "params.yaml").write_text("serve: {port: [")
+    found = gather(tmp_path, prefect)
+    assert [note for note in found.notes if "params.yaml" in note]
+    assert [run.deployment for run in found.upcoming] == ["monitor"]
+
+
 def test_a_server_that_does_not_answer_is_a_note(home: Path, project: Path) -> None:
     api = f"http://127.0.0.1:{free_port()}/api"
     assert [note for note in gather(project, api).notes if f"Prefect does not answer on {api}" in note]

@@ -1,5 +1,7 @@
 """`evergreen up`: everything comes up with one command, and nothing outlives it, whatever it ends by."""
 
+import argparse
+import io
 import json
 import os
 import signal
@@ -12,7 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from flows.commands import up as up_command
+from flows.commands.status import Status
+from flows.commands.up import Machine
 from tests.postgresql import Server
 from tests.prefect_factories import PATIENCE, ask, belonging, environment, evergreen, prefect_server, stand_in_project, until
 
@@ -101,6 +107,26 @@ def test_a_damaged_setting_is_told_before_anything_starts(project: Path, home: P
     assert done.returncode == 1
     assert "params.yaml" in done.stderr and "Traceback" not in done.stderr
     assert not (home / "logs").exists()
+
+
+def test_what_cannot_be_shown_is_told_once_and_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(root: Path, api: str) -> Status:
+        if looks.pop():
+            raise PermissionError("not allowed")
+        return Status(version="v")
+
+    class Ending:
+        def within(self, seconds: float) -> bool:
+            return not looks
+
+    looks = [True, True, False, True, True]
+    monkeypatch.setattr(up_command, "HOME", tmp_path)
+    monkeypatch.setattr("flows.commands.status.gather", broken)
+    console = Console(file=io.StringIO())
+    Machine(tmp_path, argparse.Namespace(prefect_port=0, port=0, poll=1.0), console).watch(Ending())  # type: ignore[arg-type]
+    said = [line.partition("  ")[2] for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+    fault = "how things stand cannot be told now: not allowed"
+    assert said == [fault, "live: v", fault]
 
 
 @pytest.mark.long
