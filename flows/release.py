@@ -92,7 +92,7 @@ def release(
                 )  # fmt: skip
                 if settings is None or not _to_be_tried(settings, told):
                     return _go_live(ledger, bento, intent, version, say)
-                trial_lock.enter_context(trials.watched(STATE))
+                trial_lock.enter_context(trials.watched(STATE, Place(HOME), told.digest))
                 trial = trials.begin(Place(HOME), bento, settings, say)
         return _after_trial(root, trial, settings, intent, version, say)
 

@@ -42,17 +42,23 @@ class Outcome:
 
 
 @contextmanager
-def watched(state: Path) -> Iterator[None]:
-    """Hold the lock by which others know that the trial that runs is watched by a living process; raise where another one is."""
+def watched(state: Path, place: Place, digest: str) -> Iterator[None]:
+    """Hold the lock by which others know that the trial of a Bento is watched by a living process; raise where another one is.
+
+    A note says which trial it is, for whoever comes after a kill; it goes with the trial.
+    """
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (state / "trial.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ReleaseError("another version is on trial for its release; let it end, or end it: evergreen live") from None
-        _note(state).write_text(f"{new_id()}\n", encoding="utf-8")
-        yield
-        _note(state).unlink(missing_ok=True)
+        _note(state).write_text(digest, encoding="utf-8")
+        try:
+            yield
+        finally:
+            if not _on_trial(place, digest):  # one that could not be ended is left to `sweep`
+                _note(state).unlink(missing_ok=True)
 
 
 def under_way(state: Path) -> bool:
@@ -70,8 +76,13 @@ def _note(state: Path) -> Path:
     return state / "trial"
 
 
+def _on_trial(place: Place, digest: str) -> bool:
+    live = place.read()
+    return live is not None and live.trial is not None and live.trial.release.digest == digest
+
+
 def sweep(state: Path, place: Place, say: Say) -> None:
-    """End the trial that a killed release has left behind, unwatched."""
+    """End the trial that a killed release has left behind, unwatched; one that a person has begun since is left alone."""
     if not _note(state).exists():
         return
     with (state / "trial.lock").open("a") as lock:
@@ -79,10 +90,9 @@ def sweep(state: Path, place: Place, say: Say) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
-        live = place.read()
-        if live is not None and live.trial is not None and running(place):
+        if running(place) and _on_trial(place, _note(state).read_text(encoding="utf-8")):
             ask(place, {"command": "trial", "bento": None, "mode": "shadow", "share": 0.0}, say=say)
-            say(f"the trial of {live.trial.release.version} was left by a release that was killed; it is ended")
+            say("the trial that a killed release has left is ended")
         _note(state).unlink(missing_ok=True)
 
 

@@ -160,8 +160,9 @@ def test_a_rollback_does_not_wait_for_a_trial_and_ends_it(project: Path, live: R
 
 def test_a_trial_left_by_a_killed_release_is_ended_by_the_next_run(project: Path, live: Running, home: Path) -> None:
     bento = live.place.bento(live.place.read().previous)  # type: ignore[union-attr]
-    trials.begin(live.place, bento, SETTINGS, lambda words: None)
-    (home / "release" / "trial").write_text("killed\n")
+    begun = trials.begin(live.place, bento, SETTINGS, lambda words: None)
+    assert begun.trial is not None
+    (home / "release" / "trial").write_text(begun.trial.release.digest)
     settle.settle(project, say=lambda words: None)
     assert live.place.read().trial is None  # type: ignore[union-attr]
 
