@@ -1,8 +1,9 @@
 """One retraining from its alert to its end: the slot is claimed, a version produced, and released where the gate says PROMOTE.
 
 Whatever started it (an event, doubled or late; a schedule; a person), the claim in our own tables says whether it may run
-(evergreen/monitoring/slot.py). The slot is given back however it ends; a run that is killed loses it with its lease. Works without
-Prefect.
+(evergreen/monitoring/slot.py). The slot is given back however it ends, and as soon as the verdict is on the ledger: a release may take
+an hour of trial, and one that is killed is brought to its end by others (flows/running/tending.py). A run that is killed before loses the
+slot with its lease. Works without Prefect.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from evergreen.config import Params, load_params
-from evergreen.errors import EvergreenError
+from evergreen.errors import ClaimLost, EvergreenError, PipelineError, RegistryError
 from evergreen.monitoring import slot
 from evergreen.monitoring.lease import kept
 from evergreen.monitoring.slot import Claim, Refusal
@@ -71,6 +72,7 @@ def retraining(
 ) -> Outcome:
     """Do one retraining, or say why not. What goes wrong in it is told to people, frees the slot, and is raised."""
     params = load_params(root / "params.yaml")
+    code = _code(root, params)
     with alerting.opened(root) as engine:
         person = f"{asked.person} asked for it{f': {asked.why}' if asked.why else ''}" if asked.person else None
         alert = alerting.wanted(engine, payload=asked.wanted, event=asked.event, schedule=asked.schedule, person=person)
@@ -88,7 +90,17 @@ def retraining(
             say(f"nothing is trained: {claim.because}")
             later = "" if claim.reason in FINAL else "; it stays on record, and is tried again by itself (`evergreen alerts`)"
             return Outcome("refused", f"not now: {claim.because}{later}", refusal=claim)
-        return _claimed(root, asked, claim, engine, params, rows, fault, step=step, run=run, say=say, release=release)
+        say(f"retraining {claim.id}: {claim.because}")
+        order, candidate = _claimed(root, asked, claim, engine, params, code, rows, fault, step=step, run=run, say=say)
+    return _released(root, candidate, order, params, say, release)
+
+
+def _code(root: Path, params: Params) -> str:
+    """Return the commit whose code is to be used; a fault of it is told before anything is claimed, so that it costs no cooldown."""
+    try:
+        return ledger_of(root).registry.resolve(params.retrain.branch)
+    except RegistryError as fault:
+        raise PipelineError(f"{fault}: that is retrain.branch in params.yaml; write the name of the branch your code is on") from None
 
 
 def _claimed(
@@ -97,16 +109,15 @@ def _claimed(
     claim: Claim,
     engine: "Engine",
     params: Params,
+    code: str,
     rows: Gathered | None,
     fault: EvergreenError | None,
     *,
     step: Step[Any],
     run: Callable[..., object],
     say: Say,
-    release: Release | None,
-) -> Outcome:
+) -> tuple[Order, Candidate]:
     """Do the work of a claim, and give the slot back."""
-    say(f"retraining {claim.id}: {claim.because}")
     try:
         with kept(engine, claim) as lease:
 
@@ -116,12 +127,12 @@ def _claimed(
 
             if fault is not None:
                 raise fault
-            order = _order(root, asked, claim, params, rows)
+            order = _order(root, asked, claim, params, code, rows)
             candidate = produce(root, order, ledger=ledger_of(root), step=step, run=watched, say=say)
             lease.check()
-            outcome = _released(root, candidate, order, params, say, release)
-        slot.finish(engine, claim, "finished", _result(outcome))
-        return outcome
+        if not slot.finish(engine, claim, "finished", _result(candidate)):
+            raise ClaimLost(f"the place of retraining {claim.id} was given to others; nothing is released")
+        return order, candidate
     except Exception as broken:
         slot.finish(engine, claim, "failed", {"error": _said(broken)})
         notify(params.notify, "failure", f"retraining {claim.id} has failed", _said(broken), say=say)
@@ -154,10 +165,10 @@ def _live(root: Path) -> str | None:
     return live.model_version if live else None
 
 
-def _order(root: Path, asked: Asked, claim: Claim, params: Params, rows: Gathered | None) -> Order:
+def _order(root: Path, asked: Asked, claim: Claim, params: Params, code: str, rows: Gathered | None) -> Order:
     champion: Champion | None = champion_of(root) if rows else None
     return Order(
-        code=ledger_of(root).registry.resolve(params.retrain.branch),
+        code=code,
         who=asked.person or BY_ITSELF,
         why=claim.because,
         champion=champion,
@@ -210,15 +221,12 @@ def by_release_flow(root: Path, candidate: Candidate, params: Params, who: str, 
     return done.words if done.live else f"{done.version.name}: {done.words}"
 
 
-def _result(outcome: Outcome) -> dict[str, Any]:
-    assert outcome.candidate is not None
-    found = outcome.candidate
+def _result(found: Candidate) -> dict[str, Any]:
     return {
         "commit": found.commit,
         "model_version": found.model_version,
         "verdict": found.verdict["verdict"],
         "summary": found.verdict["summary"],
-        "released": outcome.released,
     }
 
 

@@ -19,9 +19,10 @@ from flows.making.produce import Candidate, plainly
 from flows.making.retraining import Asked, Outcome, retraining
 from flows.making.words import markdown
 from flows.pages import rules
+from flows.releasing.settle import pending
 from tests.loop_factories import quickly, wish
 from tests.loop_runs import told
-from tests.project_factories import ROOT, until
+from tests.project_factories import ROOT, git, until
 
 # DVC and its libraries use what others are about to drop.
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -89,6 +90,30 @@ def test_a_release_that_fails_is_told_and_trains_nothing_again(looped: Path, eng
     assert "the release failed: the service does not take it; it is on record; `evergreen promote" in outcome.words
     assert slot.retrainings(engine)[0].state == "finished"
     assert [alert.state for alert in alerts.listed(engine)] == ["done"]
+
+
+def test_the_slot_is_free_before_the_release_begins_and_a_release_that_is_killed_trains_nothing_again(looped: Path, engine: Engine) -> None:
+    def killed(*_: Any) -> str:
+        assert slot.running(engine) is None
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go(looped, release=killed)
+    (record,) = slot.retrainings(engine)
+    assert (record.state, record.result["verdict"]) == ("finished", "PROMOTE")
+    assert [alert.state for alert in alerts.listed(engine)] == ["done"]
+    waiting = pending(Ledger(Registry(looped)).read())
+    assert waiting is not None and waiting.commit == record.result["commit"]  # whoever sees to releases goes on from here
+
+
+def test_a_branch_that_is_not_there_is_told_by_its_setting_and_costs_nothing(looped: Path, engine: Engine) -> None:
+    git(looped, "branch", "--move", "main", "master")
+    with pytest.raises(PipelineError, match=r"no commit 'main' in .*retrain\.branch in params\.yaml"):
+        go(looped, Asked(person="Bob"))
+    assert slot.retrainings(engine) == []
+    edit_params(looped / "params.yaml", {"retrain.branch": "master"})
+    git(looped, "commit", "--all", "--quiet", "--message=master")
+    assert go(looped, Asked(person="Bob")).state == "finished"
 
 
 def test_a_stage_that_fails_frees_the_slot_and_is_told(looped: Path, engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
