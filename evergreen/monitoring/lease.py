@@ -1,15 +1,16 @@
-"""Signs of life of a retraining: a thread that renews its claim while it works, and notices when the claim was lost.
+"""Signs of life of a retraining: a thread that renews its claim while it works, and one that notices when the claim was lost.
 
     with kept(engine, claim) as lease:
         for step in work:
             lease.check()      # raises ClaimLost once the claim is another's
             step()
 
-`lost` is called from the thread at that moment, for whoever must be stopped in the middle of a step; by itself that is SIGTERM to this
+`lost` is called from a thread at that moment, for whoever must be stopped in the middle of a step; by itself that is SIGTERM to this
 process, whose stages end with it. A database that is away is asked again, until the lease must have run out: from then on another
-may have begun. Knows nothing of what is kept alive.
+may have begun, whether or not the question that is under way comes back. Knows nothing of what is kept alive.
 """
 
+import logging
 import os
 import signal
 import threading
@@ -21,9 +22,11 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from evergreen.errors import ClaimLost
+from evergreen.monitoring.database import described
 from evergreen.monitoring.slot import Claim, renew
 
 SIGNS = 6  # of life within one lease
+log = logging.getLogger("evergreen.lease")
 
 
 def end_this_process() -> None:
@@ -36,16 +39,18 @@ class Lease:
 
     def __init__(self, engine: Engine, claim: Claim, lost: Callable[[], None]) -> None:
         self.engine, self.claim = engine, claim
-        self._lost, self._over, self._end = lost, threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._renew, name=f"lease of {claim.id}", daemon=True)
+        self._until = time.monotonic() + claim.lease_seconds
+        self._lost, self._over, self._end, self._lock = lost, threading.Event(), threading.Event(), threading.Lock()
+        works = {"signs": self._renew, "end": self._watch}
+        self._threads = [threading.Thread(target=work, name=f"{name} of {claim.id}", daemon=True) for name, work in works.items()]
 
     @property
     def held(self) -> bool:
-        """Return whether nothing is known against it."""
-        return not self._over.is_set()
+        """Return whether nothing is known against it, and it cannot have run out."""
+        return not self._over.is_set() and time.monotonic() < self._until
 
     def check(self) -> None:
-        """Raise ClaimLost where the claim is no longer ours."""
+        """Raise ClaimLost where the claim may no longer be ours."""
         if not self.held:
             raise ClaimLost(
                 f"retraining {self.claim.id} gave no sign of life in time, and its place was given to others; nothing is released"
@@ -53,28 +58,41 @@ class Lease:
 
     def start(self) -> None:
         """Begin to give signs of life."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """Give no more; the claim itself is finished elsewhere."""
         self._end.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def _renew(self) -> None:
-        seconds = self.claim.lease_seconds
-        last = time.monotonic()
-        while not self._end.wait(seconds / SIGNS):
+        while not self._end.wait(self.claim.lease_seconds / SIGNS):
             begun = time.monotonic()
             try:
                 held = renew(self.engine, self.claim)
-            except SQLAlchemyError:  # away, or busy
-                held = time.monotonic() - last < seconds
-            else:
-                last = begun
+            except SQLAlchemyError:  # away, or busy; how long that may last is watched below
+                continue
+            except Exception as fault:  # nobody knows whether the next sign would be given
+                return self._lose(f"signs of life have ended ({described(fault)})")
             if not held:
-                self._over.set()
-                self._lost()
-                return
+                return self._lose("its place was given to others")
+            self._until = begun + self.claim.lease_seconds
+
+    def _watch(self) -> None:
+        """Notice that the lease has run out, although a sign of life that hangs says nothing."""
+        while not self._end.wait(max(0.0, self._until - time.monotonic())):
+            if not self.held:
+                return self._lose(f"it gave no sign of life for {self.claim.lease_seconds:g} s")
+
+    def _lose(self, why: str) -> None:
+        with self._lock:
+            known = self._over.is_set()
+            self._over.set()
+        if not known:
+            log.error("retraining %s has lost its claim: %s; it is stopped", self.claim.id, why)
+            self._lost()
 
 
 @contextmanager

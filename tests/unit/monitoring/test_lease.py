@@ -5,12 +5,15 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import update
 
 from evergreen.errors import ClaimLost
+from evergreen.monitoring import lease as module
 from evergreen.monitoring import slot
 from evergreen.monitoring.lease import kept
 from evergreen.monitoring.loop_tables import retrainings
@@ -76,6 +79,45 @@ def test_a_database_that_is_away_for_a_moment_ends_nothing_and_one_that_stays_aw
             with engine.begin() as connection:
                 connection.exec_driver_sql(f"ALTER TABLE {table} RENAME TO elsewhere")
             assert told.wait(PATIENCE) and not lease.held
+
+
+@pytest.fixture
+def given() -> slot.Claim:
+    """A claim whose lease is over in a moment."""
+    return slot.Claim("r1", "h1", "a1", ("a1",), "drift", "drift", None, 0.0, 0.5)
+
+
+def test_a_sign_of_life_that_hangs_does_not_outlive_the_lease(tmp_path: Path, given: slot.Claim, monkeypatch: pytest.MonkeyPatch) -> None:
+    told, back = threading.Event(), threading.Event()
+    monkeypatch.setattr(module, "renew", lambda *_: back.wait(PATIENCE))
+    with loop(sqlite(tmp_path)) as engine, kept(engine, given, lost=told.set) as lease:
+        assert told.wait(PATIENCE) and not back.is_set()
+        with pytest.raises(ClaimLost):
+            lease.check()
+        back.set()
+
+
+def test_a_check_looks_at_the_clock_itself(tmp_path: Path, given: slot.Claim, monkeypatch: pytest.MonkeyPatch) -> None:
+    with loop(sqlite(tmp_path)) as engine:
+        lease = module.Lease(engine, given, lambda: None)  # its threads have not come to their turn
+        now = time.monotonic()
+        monkeypatch.setattr(module.time, "monotonic", lambda: now + 1)
+        with pytest.raises(ClaimLost):
+            lease.check()
+
+
+def test_any_other_error_in_a_sign_of_life_counts_as_lost_and_is_told(
+    tmp_path: Path, given: slot.Claim, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> bool:
+        raise RuntimeError("secret words")
+
+    told = threading.Event()
+    monkeypatch.setattr(module, "renew", broken)
+    monkeypatch.setattr(module, "SIGNS", 1000)
+    with loop(sqlite(tmp_path)) as engine, kept(engine, replace(given, lease_seconds=2 * PATIENCE), lost=told.set) as lease:
+        assert told.wait(PATIENCE) and not lease.held
+    assert "has lost its claim: signs of life have ended (RuntimeError)" in caplog.text and "secret" not in caplog.text
 
 
 def test_a_killed_holder_is_found_dead_and_the_next_one_gets_the_alert(url: str) -> None:
