@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evergreen.data.records import group_name
+from evergreen.data.records import CONTEXT_PREFIX, MISSING_GROUP, group_name
 from evergreen.drift.calibration import MIN_ROWS
-from evergreen.drift.features import Detector, Recipe, untold
+from evergreen.drift.features import Detector, Recipe
 from evergreen.drift.permutation import Comparison, judged
 from evergreen.drift.reference import Reference
 from evergreen.drift.rows import Seen, pool
+from evergreen.drift.told import METHOD, SHARE, compare_told, partly
 from evergreen.sections.loop import Monitor
 
 FIRST_LOOK = 0.05  # calibrated p-value of the first look, above which a window is quiet without permutations
@@ -49,7 +50,7 @@ def judge(reference: Reference, window: Seen, *, number: int, settings: Monitor,
     if min(len(window), len(reference.rows)) < MIN_ROWS:
         return {**facts, "note": f"too few rows to test ({len(window)} against {len(reference.rows)}; at least {MIN_ROWS} are needed)"}
     looks = [_look(reference, look, number, level, settings) for look in _looks(window, earlier, settings)]
-    p_value = min(min(1.0, found["p_value"] / found["share"]) for found in looks)
+    p_value = min(found["p_value"] for found in looks)
     return {
         **facts,
         "alarm": p_value <= level,
@@ -72,9 +73,10 @@ def _looks(window: Seen, earlier: Sequence[Seen], settings: Monitor) -> list[_Lo
 def _look(reference: Reference, look: _Look, number: int, level: float, settings: Monitor) -> dict[str, Any]:
     """Compare one set of rows with the reference: at first quickly, and by permutations where that finds anything of note."""
     rows = _at_most(look.rows, settings.max_rows, [settings.seed, number])
-    silent = untold(rows)
-    before, now = reference.rows.without(silent), rows.without(silent)
-    first = reference.first_look(len(now), tuple(silent), settings.seed)
+    lacking = partly(reference.rows, rows)
+    share = look.share * (1 - SHARE) if lacking else look.share
+    before, now = reference.rows.without(lacking), rows.without(lacking)
+    first = reference.first_look(len(now), tuple(lacking), settings.seed)
     statistics, analytic = first.at(now)
     calibrated = [reference.calibration.p_value(float(value), len(now)) for value in analytic]
     adjusted = np.array([value if value is not None else 0.0 for value in calibrated])
@@ -84,14 +86,36 @@ def _look(reference: Reference, look: _Look, number: int, level: float, settings
         recipe = Recipe(together, min(len(before), len(now)), reference.labels, settings.seed)
         random = np.random.default_rng([settings.seed, number, len(now)])
         compared = Comparison(recipe.matrix(together), recipe.detectors, len(now))
-        result = judged(compared, level=level * look.share, least=settings.permutations, random=random)
+        result = judged(compared, level=level * share, least=settings.permutations, random=random)
         p_value, statistics, adjusted, drawn = result.p_value, result.statistics_D, result.adjusted_D, result.drawn
         detectors = recipe.detectors
-    told = _told(detectors, statistics, adjusted, before, now, reference.labels)
-    tests = [{**test, "p_value": min(1.0, test["p_value"] / look.share)} for test in told]
-    tests = [{"scale": look.scale, **test, "alarm": test["p_value"] <= level} for test in tests]
-    tests += [_untested(look.scale, name) for name in silent]
-    return {"p_value": p_value, "share": look.share, "permutations": drawn, "tests": tests}
+    tests = [{**test, "p_value": test["p_value"] / share} for test in _told(detectors, statistics, adjusted, before, now, reference.labels)]
+    apart = [_apart(reference.rows, rows, name, level, look.share * SHARE / len(lacking), number, settings) for name in lacking]
+    tests += [test for test, _ in apart]
+    p_value = min([p_value / share, *(test["p_value"] for test, _ in apart if test["p_value"] is not None)])
+    return {
+        "p_value": min(1.0, p_value),
+        "permutations": drawn + sum(more for _, more in apart),
+        "tests": [{"scale": look.scale, **test, **_verdict(test["p_value"], level)} for test in tests],
+    }
+
+
+def _verdict(p_value: float | None, level: float) -> dict[str, Any]:
+    return {"p_value": None, "alarm": False} if p_value is None else {"p_value": min(1.0, p_value), "alarm": p_value <= level}
+
+
+def _apart(before: Seen, now: Seen, column: str, level: float, share: float, number: int, settings: Monitor) -> tuple[dict[str, Any], int]:
+    """Return the test of a column that some rows lack, for the facts, and the permutations that it took."""
+    random = np.random.default_rng([settings.seed, number, len(now), *column.encode()])
+    found = compare_told(column, before, now, level=level * share, least=settings.permutations, random=random)
+    p_value = None if found.p_value is None else found.p_value / share
+    changed = ""
+    if p_value is not None and p_value <= WORTH_A_NOTE:
+        told = [values[values != MISSING_GROUP] for values in (before.categories[column], now.categories[column])]
+        changed = f"{_shares(*told)}; "
+    kind = "context" if column.startswith(CONTEXT_PREFIX) else "group"
+    test = {"name": group_name(column), "kind": kind, "method": METHOD, "statistic": found.statistic, "p_value": p_value}
+    return {**test, "note": changed + found.note}, found.drawn
 
 
 def _told(
@@ -144,14 +168,6 @@ def _shares(before: NDArray[Any], now: NDArray[Any]) -> str:
     gaps = {name: second[name] / len(now) - first[name] / len(before) for name in sorted({*first, *second})}
     most = max(gaps, key=lambda name: abs(gaps[name]))
     return f"most: {most}, {first[most] / len(before):.1%} before, {second[most] / len(now):.1%} now"
-
-
-def _untested(scale: str, column: str) -> dict[str, Any]:
-    kind = column.partition("_")[0]
-    return {
-        "scale": scale, "name": group_name(column), "kind": kind, "method": "chi-squared", "statistic": None, "p_value": None,
-        "note": "not tested: no caller told it", "alarm": False,
-    }  # fmt: skip
 
 
 def _at_most(rows: Seen, most: int, seed: list[int]) -> Seen:

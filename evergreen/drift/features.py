@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 
-from evergreen.data.records import CONTEXT_PREFIX, MISSING_GROUP, group_name
+from evergreen.data.records import CONTEXT_PREFIX, group_name
 from evergreen.drift.rows import Seen
 
 Kind = Literal["descriptor", "confidence", "outputs", "prediction", "group", "context", "embedding", "words"]
@@ -84,11 +84,6 @@ class Recipe:
     def matrix(self, rows: Seen) -> Floats:
         """Return the features of N rows, shape (N, features)."""
         return np.concatenate([part.make(rows) for part in self._parts], axis=1)
-
-
-def untold(window: Seen) -> list[str]:
-    """Return the columns of groups and context that no caller told: nothing can be compared there."""
-    return [name for name, values in window.categories.items() if (values == MISSING_GROUP).all()]
 
 
 def _descriptors(rows: Seen) -> list[_Part]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
 from evergreen.drift.alarms import judge
 from evergreen.drift.reference import Reference
@@ -72,6 +73,42 @@ def test_a_group_that_no_caller_tells_is_not_tested_and_raises_no_alarm(known: R
     [told] = [test for test in facts["tests"] if test["name"] == "age_band"]
     assert (told["p_value"], told["alarm"], told["note"]) == (None, False, "not tested: no caller told it")
     assert not facts["alarm"]
+
+
+def telling(rows: Seen, tell: NDArray[np.bool_], values: object = None) -> Seen:
+    """Rows of which only some tell an age band."""
+    band = np.where(tell, rows.categories["group_age_band"] if values is None else values, "missing").astype(object)
+    return replace(rows, categories={**rows.categories, "group_age_band": band})
+
+
+def age_band(facts: dict[str, object]) -> dict[str, object]:
+    [found] = [test for test in facts["tests"] if test["name"] == "age_band" and test["scale"] == "window"]
+    return found
+
+
+@pytest.mark.parametrize("told", [1, 19, 20, 40, 79])
+def test_who_tells_a_group_is_a_note_and_no_alarm(known: Reference, told: int) -> None:
+    rows = window(80, 1)
+    facts = judge(known, telling(rows, np.arange(80) < told), number=1, settings=SETTINGS)
+    assert not facts["alarm"] and facts["p_value"] > 0.01
+    words = f"{'not tested: ' if told < 20 else ''}told for {told} of 80 rows, 200 of 200 before"
+    assert words in age_band(facts)["note"] and (age_band(facts)["p_value"] is None) == (told < 20)
+
+
+def test_callers_who_begin_to_tell_a_group_raise_no_alarm(known: Reference) -> None:
+    untold = replace(known, rows=telling(known.rows, np.arange(200) < 50))
+    earlier = [telling(window(60, seed), np.arange(60) < 0) for seed in range(2, 6)]
+    facts = judge(untold, window(60, 1), number=6, settings=SETTINGS, earlier=earlier)
+    assert not facts["alarm"] and facts["p_value"] > 0.01
+    assert {test["note"] for test in facts["tests"] if test["name"] == "age_band"} == {
+        "told for 60 of 60 rows, 50 of 200 before",
+        "told for 60 of 300 rows, 50 of 200 before",
+    }
+
+
+def test_a_group_that_changed_among_the_few_who_tell_it_is_found(known: Reference) -> None:
+    facts = judge(known, telling(window(80, 1), np.arange(80) < 40, "60+"), number=1, settings=SETTINGS)
+    assert alarming(facts) == {"age_band"} and age_band(facts)["note"].startswith("most: 60+, ")
 
 
 def test_a_group_whose_people_changed_is_found(known: Reference) -> None:
