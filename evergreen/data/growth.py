@@ -1,13 +1,15 @@
 """How a data set grows: the champion's rows where they were, newly labelled rows behind them in the order of time.
 
-    grown(known, new, settings=..., min_label_rows=..., alike=...) -> Grown(base, batch, since, report)
+    grown(known, new, past, ...) -> Grown(base, batch, past, since, report)
     placed(raw, splits) -> the rows of a version, each with the split it had
+    record(raw, splits, earlier) -> what is on record of every row ever dealt: past
     laid_out(table, columns) -> the same in the layout of a source; layout(columns) -> the columns to read it by
 
 A row never leaves its split, so that what was test stays test for ever and nothing that a model has learned from is ever asked of it.
-Of the new rows the oldest are for training and the newest for test: the next model is judged on what came after all that it learned.
-Old training rows beyond `rehearsal_rows` are left out, always the same ones. What repeats a test row elsewhere is taken out by the
-split stage. Knows nothing of files, requests or models.
+Nor does a customer, where customers are kept together: who comes again goes where they were, be it old training rows or test. Of the
+rows of all others the oldest are for training and the newest for test: on these the next model is judged by what came after all that it
+learned from others (dealing.py). Old training rows beyond `rehearsal_rows` are left out, always the same ones; they stay on record, with
+all that was ever dealt, and are not new again. Knows nothing of files, requests or models.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,12 +17,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from evergreen.data.records import CONTEXT_PREFIX, GROUP_PREFIX, MISSING_GROUP
+from evergreen.data.dealing import NOWHERE, dealt, who
+from evergreen.data.records import CONTEXT_PREFIX, GROUP_PREFIX, MISSING_GROUP, content_id
 from evergreen.sections.loop import Retrain
-from evergreen.sections.pipeline import SPLITS, Columns
+from evergreen.sections.pipeline import SPLITS, Columns, Split
 
 LABELS_NAMED = 5
 
@@ -29,11 +31,13 @@ LABELS_NAMED = 5
 class Grown:
     """A new data version: the rows kept of the one before, and the batch behind them, both with a column `split`.
 
-    `since`: from when on test rows are new (None: no new test row, or no dates). `report`: how many rows went where, JSON-ready.
+    `past`: the record of every row ever dealt, the batch included. `since`: from when on test rows are new (None: no new test row, or no
+    dates). `report`: how many rows went where, JSON-ready.
     """
 
     base: pd.DataFrame
     batch: pd.DataFrame
+    past: pd.DataFrame
     since: pd.Timestamp | None
     report: dict[str, Any]
 
@@ -46,36 +50,59 @@ def placed(raw: pd.DataFrame, splits: Mapping[str, pd.DataFrame]) -> pd.DataFram
     return kept.reset_index(drop=True)
 
 
+def record(
+    raw: pd.DataFrame, splits: Mapping[str, pd.DataFrame], earlier: pd.DataFrame | None, alike: Callable[[str], str] = str.strip
+) -> pd.DataFrame:
+    """Return what is on record of every row ever dealt: its `id`, `split` ("" for one that is in none), `customer` and `said`.
+
+    `raw`: all rows of a version; `earlier`: the record that came with it (None: it has none, and no row was dealt before its own).
+    `customer` and `said` are digests, of who wrote it and of text and label.
+    """
+    of_row = pd.concat([pd.Series(name, index=rows["id"]) for name, rows in splits.items()])
+    own = _recorded(raw.assign(split=raw["id"].map(of_row).fillna(NOWHERE)), alike)
+    return own if earlier is None else _together(earlier, own)
+
+
 def grown(
-    known: pd.DataFrame, new: pd.DataFrame, *, settings: Retrain, min_label_rows: int, alike: Callable[[str], str] = str.strip
+    known: pd.DataFrame,
+    new: pd.DataFrame,
+    past: pd.DataFrame,
+    *,
+    settings: Retrain,
+    split: Split,
+    min_label_rows: int,
+    alike: Callable[[str], str] = str.strip,
 ) -> Grown:
     """Return the data version that follows.
 
-    Of `new`, rows whose id is known, without a text or without a label are skipped, and of rows with one id the last is taken. A row that
-    says what an earlier one said (`alike` of its text, and its label) teaches nothing and would ask what was taught: it is skipped too.
-    A row whose label no training row has would be asked of a model that cannot know it: it is held back, and comes in with a later
-    retraining; a label that nobody had before needs `min_label_rows` rows.
+    Of `new`, rows whose id is on record, without a text or without a label are skipped, and of rows with one id the last is taken. A row
+    that says what an earlier one said (`alike` of its text, and its label) teaches nothing and would ask what was taught: it is skipped
+    too. A row that belongs to two splits, by who wrote it and by what it says, is set aside for good. A row whose label no training row
+    has would be asked of a model that cannot know it: it is held back, and comes in with a later retraining; a label that nobody had
+    before needs `min_label_rows` rows.
     """
-    usable = _usable(known, new, alike)
-    dealt = _dealt(usable, settings)
+    usable = _usable(past, new, alike)
+    dealing = dealt(usable, known, past, fractions=settings.fractions, split=split, alike=alike)
+    aside = dealing["split"] == NOWHERE
+    placeable = dealing[~aside]
     kept = _rehearsed(known, settings)
-    batch = _learnable(kept, dealt, min_label_rows)
-    tested = batch[batch["split"] == "test"]
-    since = tested["timestamp"].min() if "timestamp" in batch.columns and len(tested) else None
-    held = sorted({*dealt["label"]} - {*batch["label"]})
+    batch = _learnable(kept, placeable, min_label_rows)
+    since = _since(known, batch)
+    held = sorted({*placeable["label"]} - {*batch["label"]})
     report = {
         "known": len(known),
         "kept": _counts(kept),
         "left_out": len(known) - len(kept),
         "new": _counts(batch),
         "skipped": len(new) - len(usable),
-        "held_back": len(dealt) - len(batch),
+        "set_aside": int(aside.sum()),
+        "held_back": len(placeable) - len(batch),
         "held_back_labels": held[:LABELS_NAMED],
         "from": _moment(batch, "min"),
         "to": _moment(batch, "max"),
-        "since": None if since is None or pd.isna(since) else since.isoformat(),
+        "since": None if since is None else since.isoformat(),
     }
-    return Grown(kept, batch, None if since is None or pd.isna(since) else since, report)
+    return Grown(kept, batch, _together(past, _recorded(pd.concat([batch, dealing[aside]]), alike)), since, report)
 
 
 def layout(columns: Columns) -> Columns:
@@ -96,23 +123,35 @@ def laid_out(table: pd.DataFrame, columns: Columns) -> pd.DataFrame:
     return pd.DataFrame({name: _texts(table, role) for name, role in named.items()})
 
 
-def _usable(known: pd.DataFrame, new: pd.DataFrame, alike: Callable[[str], str]) -> pd.DataFrame:
+def _recorded(rows: pd.DataFrame, alike: Callable[[str], str]) -> pd.DataFrame:
+    said = [content_id(alike(text), label) for text, label in zip(rows["text"], rows["label"], strict=True)]
+    return pd.DataFrame({"id": rows["id"], "split": rows["split"], "customer": who(rows), "said": said}, dtype="str")
+
+
+def _together(earlier: pd.DataFrame, later: pd.DataFrame) -> pd.DataFrame:
+    both = pd.concat([earlier, later], ignore_index=True).drop_duplicates("id", keep="first")
+    return both.sort_values("id", kind="stable", ignore_index=True)
+
+
+def _usable(past: pd.DataFrame, new: pd.DataFrame, alike: Callable[[str], str]) -> pd.DataFrame:
     """Return new rows that can be learned from, oldest first; without dates, in the order of their ids."""
     rows = new.drop_duplicates("id", keep="last")
     text, label = (rows[name].fillna("").astype("str").str.strip() for name in ("text", "label"))
-    rows = rows[(text != "") & (label != "") & ~rows["id"].isin(known["id"])]
+    rows = rows[(text != "") & (label != "") & ~rows["id"].isin(past["id"])]
     order = ["timestamp", "id"] if "timestamp" in rows.columns else ["id"]
-    rows = rows.sort_values(order, kind="stable")
-    said = pd.concat([known[["text", "label"]], rows[["text", "label"]]]).assign(text=lambda table: table["text"].map(alike))
-    return rows[~said.duplicated().to_numpy()[len(known) :]].reset_index(drop=True)
+    rows = rows.sort_values(order, kind="stable", ignore_index=True)
+    said = _recorded(rows.assign(split=NOWHERE), alike)["said"]
+    return rows[~said.isin(past["said"]) & ~said.duplicated()].reset_index(drop=True)
 
 
-def _dealt(rows: pd.DataFrame, settings: Retrain) -> pd.DataFrame:
-    """Return rows, oldest first, each with its split: train, validation, calibration and test in the order of time."""
-    upper = np.cumsum([getattr(settings.fractions, name) for name in SPLITS])
-    place = (np.arange(len(rows)) + 0.5) / max(len(rows), 1)
-    names = np.array(SPLITS, object)[np.searchsorted(upper, place).clip(max=len(SPLITS) - 1)]
-    return rows.assign(split=pd.Series(names, index=rows.index, dtype="str"))
+def _since(known: pd.DataFrame, batch: pd.DataFrame) -> pd.Timestamp | None:
+    """Return from when on test rows are new: the first of the batch that is newer than every old one, so that no old one counts."""
+    if "timestamp" not in batch.columns:
+        return None
+    times, old = (rows.loc[rows["split"] == "test", "timestamp"].dropna() for rows in (batch, known))
+    newer = times[times > old.max()] if len(old) else times
+    first = (newer if len(newer) else times).min()
+    return None if pd.isna(first) else first
 
 
 def _rehearsed(known: pd.DataFrame, settings: Retrain) -> pd.DataFrame:

@@ -115,6 +115,11 @@ def _given(table: pd.DataFrame, likeness: Likeness, groups: Ints, settings: Spli
     for place, kept in enumerate(KEPT_FIRST):
         # Only direct likeness counts, not that through a third row: a chain of near-duplicates should not empty train.
         names[likeness.alike(names == kept, settings.keep_together) & np.isin(names, KEPT_FIRST[place + 1 :])] = REMOVED
+    if "train" not in names:
+        raise SplitError(
+            "every train row of the source belongs to a row of another split (equal text, or as split.keep_together says: same customer, "
+            "near-duplicate); add train rows that stand apart, or shorten split.keep_together"
+        )
     missing = tuple(name for name in SPLITS if name not in names)
     if missing:
         rows = np.flatnonzero(names == "train")

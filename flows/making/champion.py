@@ -14,7 +14,7 @@ from evergreen.release.registry import Registry
 from evergreen.reports import read_report
 from flows import HOME
 from flows.bridge.pipeline import read_pipeline
-from flows.bridge.remote import fetch
+from flows.bridge.remote import fetch, recorded
 
 UNREGISTERED = "unregistered"
 
@@ -27,6 +27,10 @@ class Champion:
     model_version: str
     commit: str | None
     root: Path
+
+    def has(self, path: Path) -> bool:
+        """Say whether it has such an output, or such data."""
+        return path.as_posix() in recorded(self.root, self.commit) if self.commit is not None else (self.root / path).exists()
 
     def bring(self, path: Path, target: Path) -> Path:
         """Copy one of its outputs to a place that must not exist yet."""

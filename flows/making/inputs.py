@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evergreen.config import Params
-from evergreen.data.growth import Grown, grown, laid_out, layout, placed
+from evergreen.data.growth import Grown, grown, laid_out, layout, placed, record
 from evergreen.errors import PipelineError
 from evergreen.params_file import edit_params
 from evergreen.sections.pipeline import SPLITS
@@ -55,14 +55,23 @@ def gathered(root: Path, champion: Champion, *, plan: Pipeline, params: Params, 
     request_log.prepare(engine)  # nothing may have been answered yet
     with tempfile.TemporaryDirectory(prefix="evergreen-rows-") as place:
         raw = read_table(champion.bring(plan.output("ingest", "raw"), Path(place) / "raw.parquet"))
-        splits = champion.bring(plan.output("split", "splits"), Path(place) / "splits")
-        known = placed(raw, {name: read_table(splits / f"{name}.parquet", columns=["id"]) for name in SPLITS})
+        folder = champion.bring(plan.output("split", "splits"), Path(place) / "splits")
+        splits = {name: read_table(folder / f"{name}.parquet", columns=["id"]) for name in SPLITS}
+        path = _record_path(plan)
+        earlier = read_table(champion.bring(path, Path(place) / path.name)) if champion.has(path) else None
+    alike = partial(_as_cleaned, params.clean)
+    known, past = placed(raw, splits), record(raw, splits, earlier, alike)
     new = [labelled(engine, params.ingest.columns), *dropped(root, params)]
     if params.ingest.columns.time is None:
         known, new = (known.drop(columns="timestamp", errors="ignore"), [part.drop(columns="timestamp", errors="ignore") for part in new])
     together = pd.concat([part for part in new if len(part)] or new[:1], ignore_index=True)
     fewest = params.validate_.min_rows_per_label
-    return Gathered(grown(known, together, settings=params.retrain, min_label_rows=fewest, alike=partial(_as_cleaned, params.clean)))
+    return Gathered(grown(known, together, past, settings=params.retrain, split=params.split, min_label_rows=fewest, alike=alike))
+
+
+def _record_path(plan: Pipeline) -> Path:
+    """Return the place of the record of all rows that were ever dealt, beside the source that they are read from."""
+    return plan.output("ingest", "raw").parent / "dealt.parquet"
 
 
 def _as_cleaned(settings: "Clean", text: str) -> str:
@@ -87,7 +96,7 @@ def dropped(root: Path, params: Params) -> "list[pd.DataFrame]":
 def placed_in(folder: Path, *, plan: Pipeline, params: Params, champion: Champion, rows: Grown) -> dict[str, bytes]:
     """Write data, champion and settings into a worktree; return the files that belong in its commit."""
     source = plan.output("ingest", "raw").parent / "source"
-    tracked = [_write_rows(folder / source, rows, params)]
+    tracked = [_write_rows(folder / source, rows, params), _write_record(folder / _record_path(plan), rows)]
     tracked += _place_champion(folder, champion, plan=plan, params=params)
     edit_params(folder / PARAMS, settings(params, source=source, rows=rows, weights=_weights(folder)))
     pointers = _track(folder, tracked)
@@ -123,6 +132,13 @@ def _write_rows(folder: Path, rows: Grown, params: Params) -> Path:
     if len(rows.batch):
         write_table(laid_out(rows.batch, columns), folder / "new.parquet")
     return folder
+
+
+def _write_record(path: Path, rows: Grown) -> Path:
+    from evergreen.data.records import write_table
+
+    write_table(rows.past, path)
+    return path
 
 
 def _place_champion(folder: Path, champion: Champion, *, plan: Pipeline, params: Params) -> list[Path]:

@@ -114,6 +114,8 @@ def _told(report: Mapping[str, Any]) -> list[str]:
         lines[1] += f"; test rows are new from {report['since']} on" if report["since"] else ""
     if report["left_out"]:
         lines.append(f"{report['left_out']:,} old training rows are left out (retrain.rehearsal_rows)")
+    if report["set_aside"]:
+        lines.append(f"{report['set_aside']:,} new rows are set aside: each belongs to two splits, by who wrote it and by what it says")
     if report["held_back"]:
         lines.append(
             f"{report['held_back']:,} rows are held back: nobody could have learned their labels yet: {report['held_back_labels']}"

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from evergreen.config import load_params
+from evergreen.data.records import read_table
 from evergreen.data.sources import read_source
 from evergreen.errors import PipelineError
 from evergreen.params_file import edit_params
@@ -92,6 +93,19 @@ def test_the_version_after_that_starts_from_its_rows(looped: Path, loop_home: Pa
     assert (second.data or {})["new"]["test"] == 12
     assert (third.data or {})["known"] == 120
     assert sum((third.data or {})["new"].values()) == 40  # answers of other ids; those before are known
+
+
+def test_rows_that_a_version_leaves_out_are_on_its_record_and_not_new_again(looped: Path, loop_home: Path, tmp_path: Path) -> None:
+    edit_params(looped / "params.yaml", {"retrain.rehearsal_rows": 10})
+    wish(looped, "PROMOTE")
+    for _ in range(2):
+        made = follow(looped, loop_home)
+        go_live(looped, made)
+    assert (made.data or {})["left_out"] == 22  # ten rows to rehearse and 22 new ones made up its champion's training
+    made = follow(looped, loop_home)
+    assert sum((made.data or {})["new"].values()) == 40
+    table = read_table(remote.fetch(looped, made.inputs, "data/dealt.parquet", tmp_path / "dealt.parquet"))
+    assert len(table) == 200 and {*table["split"]} == {"train", "validation", "calibration", "test"}
 
 
 def test_files_that_were_dropped_in_are_learned_from_once(looped: Path, loop_home: Path) -> None:

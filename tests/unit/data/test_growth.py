@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evergreen.data.growth import grown, laid_out, layout, placed
+from evergreen.data.growth import grown, laid_out, layout, placed, record
 from evergreen.data.records import write_table
 from evergreen.data.roles import to_examples
 from evergreen.data.sources import read_source
@@ -14,6 +14,7 @@ from tests.factories import examples
 
 COLUMNS = Columns(text="body", label="team", id=None, time="day", customer=None, split=None, groups=["age_band"], context=["channel"])
 SETTINGS = knobs().retrain
+ALONE = knobs().split.model_copy(update={"keep_together": []})  # rows of few customers, but for the tests about them
 
 
 def known(rows=100, **columns):
@@ -31,8 +32,14 @@ def fresh(rows=100, **columns):
     )
 
 
-def grow(base, new, *, min_label_rows=5, **fields):
-    return grown(base, new, settings=SETTINGS.model_copy(update=fields), min_label_rows=min_label_rows)
+def grow(base, new, past=None, *, split=ALONE, min_label_rows=5, **fields):
+    past = on_record(base) if past is None else past
+    return grown(base, new, past, settings=SETTINGS.model_copy(update=fields), split=split, min_label_rows=min_label_rows)
+
+
+def on_record(base, earlier=None):
+    """Return the record of rows that have a split."""
+    return record(base, {name: base[base["split"] == name] for name in SPLITS}, earlier)
 
 
 def test_known_rows_stay_in_their_splits_and_new_ones_are_dealt_by_time():

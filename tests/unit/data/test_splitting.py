@@ -193,3 +193,9 @@ def test_a_row_that_is_removed_leaks_nowhere() -> None:
     likeness = Likeness.of(rows(["same", "same", "same"], ["x"] * 3), threshold=0.85)
     assert likeness.parted(np.array(["", "test", "test"], object))["equal_texts"] == []
     assert likeness.parted(np.array(["train", "", "test"], object))["equal_texts"] == [(0, 2)]
+
+
+def test_given_splits_whose_train_rows_all_belong_to_test_are_refused() -> None:
+    table = given(30, 30).assign(customer=[f"c{row % 5}" for row in range(60)]).astype({"customer": "str"})
+    with pytest.raises(SplitError, match="every train row of the source belongs to a row of another split"):
+        split_table(table, settings=splitting(method="given"))
