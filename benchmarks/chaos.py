@@ -137,7 +137,7 @@ NOTES = [
     "A round is without a fault when every alert was answered by a retraining that finished, no stage found another writer at work, the "
     "branch holds one commit for each finished retraining and no other, no retraining failed, every request was answered, and a killed "
     f"retraining's slot was free and its run marked within {BOUND} s. The slot is free a lease and at most one round of the sweep after "
-    "the kill; the default lease is 90 s."
+    "the kill; the default lease is 90 s.",
 ]
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from evergreen.drift.calibration import MIN_ROWS
 from evergreen.drift.features import Detector, Recipe
 from evergreen.drift.permutation import Comparison, judged
 from evergreen.drift.reference import Reference
+from evergreen.drift.repeats import unrepeated
 from evergreen.drift.rows import Seen, pool
 from evergreen.drift.told import METHOD, SHARE, compare_told, partly
 from evergreen.sections.loop import Monitor
@@ -47,9 +48,12 @@ def judge(reference: Reference, window: Seen, *, number: int, settings: Monitor,
     """
     level = settings.false_alarms / settings.windows
     facts: dict[str, Any] = {"alarm": False, "level": level, "p_value": None, "rows": len(window), "permutations": 0, "tests": []}
-    if min(len(window), len(reference.rows)) < MIN_ROWS:
-        return {**facts, "note": f"too few rows to test ({len(window)} against {len(reference.rows)}; at least {MIN_ROWS} are needed)"}
-    looks = [_look(reference, look, number, level, settings) for look in _looks(window, earlier, settings)]
+    newest = list(earlier)[-(settings.pooled - 1) :] if settings.pooled > 1 else []
+    before = [rows for rows in newest if len(rows)]  # of a window whose rows the request log no longer has, nothing is left to see
+    known, (*before, window) = unrepeated(reference.rows, [*before, window])
+    if min(len(window), len(known)) < MIN_ROWS:
+        return {**facts, "note": f"too few rows to test ({len(window)} against {len(known)}; at least {MIN_ROWS} are needed)"}
+    looks = [_look(reference, known, look, number, level, settings) for look in _looks(window, before)]
     p_value = min(found["p_value"] for found in looks)
     return {
         **facts,
@@ -61,21 +65,19 @@ def judge(reference: Reference, window: Seen, *, number: int, settings: Monitor,
     }
 
 
-def _looks(window: Seen, earlier: Sequence[Seen], settings: Monitor) -> list[_Look]:
-    newest = list(earlier)[-(settings.pooled - 1) :] if settings.pooled > 1 else []
-    before = [rows for rows in newest if len(rows)]  # of a window whose rows the request log no longer has, nothing is left to see
+def _looks(window: Seen, before: Sequence[Seen]) -> list[_Look]:
     if not before:
         return [_Look("window", window, 1.0)]
     together = pool([*before, window])
     return [_Look("window", window, 1 - EARLIER_SHARE), _Look(f"last {len(before) + 1} windows", together, EARLIER_SHARE)]
 
 
-def _look(reference: Reference, look: _Look, number: int, level: float, settings: Monitor) -> dict[str, Any]:
+def _look(reference: Reference, known: Seen, look: _Look, number: int, level: float, settings: Monitor) -> dict[str, Any]:
     """Compare one set of rows with the reference: at first quickly, and by permutations where that finds anything of note."""
     rows = _at_most(look.rows, settings.max_rows, [settings.seed, number])
-    lacking = partly(reference.rows, rows)
+    lacking = partly(known, rows)
     share = look.share * (1 - SHARE) if lacking else look.share
-    before, now = reference.rows.without(lacking), rows.without(lacking)
+    before, now = known.without(lacking), rows.without(lacking)
     first = reference.first_look(len(now), tuple(lacking), settings.seed)
     statistics, analytic = first.at(now)
     calibrated = [reference.calibration.p_value(float(value), len(now)) for value in analytic]
@@ -90,7 +92,7 @@ def _look(reference: Reference, look: _Look, number: int, level: float, settings
         p_value, statistics, adjusted, drawn = result.p_value, result.statistics_D, result.adjusted_D, result.drawn
         detectors = recipe.detectors
     tests = [{**test, "p_value": test["p_value"] / share} for test in _told(detectors, statistics, adjusted, before, now, reference.labels)]
-    apart = [_apart(reference.rows, rows, name, level, look.share * SHARE / len(lacking), number, settings) for name in lacking]
+    apart = [_apart(known, rows, name, level, look.share * SHARE / len(lacking), number, settings) for name in lacking]
     tests += [test for test, _ in apart]
     p_value = min([p_value / share, *(test["p_value"] for test, _ in apart if test["p_value"] is not None)])
     return {

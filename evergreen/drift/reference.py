@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from evergreen.data.records import context_columns, group_columns, read_table, write_table
 from evergreen.drift.calibration import Calibration, FirstLook
 from evergreen.drift.descriptors import TITLES
-from evergreen.drift.rows import Seen, Vocabulary, told
+from evergreen.drift.rows import Seen, Vocabulary, repeated_in, told
 from evergreen.errors import EvidenceError
 from evergreen.reports import read_report, write_report
 
@@ -128,6 +128,7 @@ def seen_in(table: pd.DataFrame, categories: Sequence[str]) -> Seen:
         embeddings=_stacked(table["embedding"], np.float32),
         sketches=_stacked(table["sketch"], np.float32),
         categories={name: told(table, name) for name in categories},
+        repeated=repeated_in(table),
     )
 
 

@@ -30,6 +30,7 @@ class Seen:
     """N rows: `descriptors` (N, 9), `probabilities` (N, labels), `embeddings` (N, size), `sketches` (N, words.SIZE).
 
     `categories` holds the columns of groups and context, prefix included; one that callers did not tell is "missing" in every row.
+    `repeated` (N,) marks rows that stand for a text which came more than once; None: no text did.
     """
 
     descriptors: pd.DataFrame
@@ -37,6 +38,12 @@ class Seen:
     embeddings: NDArray[Any]
     sketches: NDArray[Any]
     categories: dict[str, NDArray[Any]]
+    repeated: NDArray[np.bool_] | None = None
+
+    @property
+    def again(self) -> NDArray[np.bool_]:
+        """Return which rows' texts came more than once, shape (N,)."""
+        return np.zeros(len(self), bool) if self.repeated is None else self.repeated
 
     def __len__(self) -> int:
         return len(self.descriptors)
@@ -49,6 +56,7 @@ class Seen:
             embeddings=self.embeddings[chosen],
             sketches=self.sketches[chosen],
             categories={name: values[chosen] for name, values in self.categories.items()},
+            repeated=self.again[chosen],
         )
 
     def without(self, columns: Sequence[str]) -> Self:
@@ -65,16 +73,21 @@ def pool(parts: Sequence[Seen]) -> Seen:
         embeddings=np.concatenate([part.embeddings for part in parts]),
         sketches=np.concatenate([part.sketches for part in parts]),
         categories={name: np.concatenate([part.categories.get(name, _missing(len(part))) for part in parts]) for name in names},
+        repeated=np.concatenate([part.again for part in parts]),
     )
 
 
 def distinct(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table without the rows whose text an earlier row has: as in the reference, where a text sent twice counts once."""
-    return table.drop_duplicates("text").reset_index(drop=True)
+    """Return a table without the rows whose text an earlier row has: as in the reference, where a text sent twice counts once.
+
+    The column `repeated` says which texts came more than once.
+    """
+    repeated = table["text"].duplicated(keep=False)
+    return table.assign(repeated=repeated).drop_duplicates("text").reset_index(drop=True)
 
 
 def look(table: pd.DataFrame, classifier: Classifier, known: Vocabulary, categories: Sequence[str]) -> Seen:
-    """Return what there is to see of N texts: `table` has `text` and, where callers told them, the columns of `categories`.
+    """Return what there is to see of N texts: `table` has `text`, perhaps `repeated`, and the columns of `categories` that callers told.
 
     Callers tell everything as groups: `context_channel` is taken from `group_channel` where the table has no such column itself.
     """
@@ -86,7 +99,13 @@ def look(table: pd.DataFrame, classifier: Classifier, known: Vocabulary, categor
         embeddings=np.asarray(scores.embeddings, np.float32),
         sketches=sketches(texts, known.words, known.texts),
         categories={name: told(table, name) for name in categories},
+        repeated=repeated_in(table),
     )
+
+
+def repeated_in(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return the column `repeated` of N rows; a table without it repeats nothing."""
+    return table["repeated"].to_numpy(bool) if "repeated" in table.columns else np.zeros(len(table), bool)
 
 
 def told(table: pd.DataFrame, name: str) -> NDArray[Any]:

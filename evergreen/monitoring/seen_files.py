@@ -20,6 +20,7 @@ def keep(seen: Seen, path: Path, *, most: int) -> None:
         probabilities=list(np.asarray(seen.probabilities, np.float64)),
         embedding=list(np.asarray(seen.embeddings, np.float32)),
         sketch=list(np.asarray(seen.sketches, np.float32)),
+        repeated=seen.again,
         **seen.categories,
     )
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

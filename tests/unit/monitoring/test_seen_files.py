@@ -18,6 +18,7 @@ def seen(rows: int) -> Seen:
         embeddings=random.standard_normal((rows, 4)).astype(np.float32),
         sketches=random.standard_normal((rows, 8)).astype(np.float32),
         categories={"group_age_band": np.array(["60+"] * rows, dtype=object)},
+        repeated=np.arange(rows) % 2 == 0,
     )
 
 
@@ -27,7 +28,7 @@ def test_what_was_kept_comes_back_as_it_was(tmp_path: Path) -> None:
     found = kept(tmp_path / "seen" / "a.parquet", ["group_age_band"])
     assert found is not None
     pd.testing.assert_frame_equal(found.descriptors, made.descriptors)
-    for name in ("probabilities", "embeddings", "sketches"):
+    for name in ("probabilities", "embeddings", "sketches", "repeated"):
         assert np.array_equal(getattr(found, name), getattr(made, name))
     assert found.categories["group_age_band"].tolist() == ["60+"] * 5
     assert (tmp_path / "seen" / "a.parquet").stat().st_mode & 0o077 == 0
