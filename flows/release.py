@@ -82,22 +82,22 @@ def release(
             with _fetched(root, commit, say) as bento:
                 told = _about(bento)
                 _permit(ledger, commit, told, override)
-                version = _named(ledger, commit, told, bento, why, say)
-                if override is not None:
-                    _override(ledger, version, told, override)
-                _sign(bento, say)
+                known = ledger.registry.version_of(commit)
                 intent = Intent(
-                    change=new_id(), event=event, model_version=told.model_version, version=version.name, commit=commit, who=who, why=why,
-                    facts={**(facts or {}), "verdict": told.verdict, "bento": told.digest},
+                    change=new_id(), event=event, model_version=told.model_version, version=known.name if known else None, commit=commit,
+                    who=who, why=why, facts={**(facts or {}), "verdict": told.verdict, "bento": told.digest}, breaking=_breaking(bento),
                 )  # fmt: skip
+                if override is not None:
+                    intent = _override(ledger, intent, override)
+                _sign(bento, say)
                 if settings is None or not _to_be_tried(settings, told):
-                    return _go_live(ledger, bento, intent, version, say)
+                    return _go_live(ledger, bento, intent, say)
                 trial_lock.enter_context(trials.watched(STATE, Place(HOME), told.digest))
                 trial = trials.begin(Place(HOME), bento, settings, say)
-        return _after_trial(root, trial, settings, intent, version, say)
+        return _after_trial(root, trial, settings, intent, say)
 
 
-def _after_trial(root: Path, trial: Live, settings: "Release", intent: Intent, version: Version, say: Say) -> Released:
+def _after_trial(root: Path, trial: Live, settings: "Release", intent: Intent, say: Say) -> Released:
     """Watch a trial, end it, and make the challenger live where it held; others may change what is live meanwhile."""
     try:
         outcome = trials.watch(Place(HOME), trial, settings, log_url(), say)
@@ -110,10 +110,10 @@ def _after_trial(root: Path, trial: Live, settings: "Release", intent: Intent, v
         unchanged = trials.end(place, trial, say)
         told = trials.described(outcome)
         if outcome.cut_short or not unchanged:
-            raise ReleaseError(
-                f"{version.name} was not released: {outcome.cut_short or 'another version went live'} during its {settings.trial}"
-            )
+            ended_by = outcome.cut_short or "another version went live"
+            raise ReleaseError(f"model {intent.model_version} was not released: {ended_by} during its {settings.trial}")
         if outcome.broken:
+            version = _named(ledger, intent)
             why = f"its {settings.trial} was ended: {'; '.join(outcome.broken)}"
             entry = ledger.append(
                 "verdict", who=BY_ITSELF, why=why, version=version.name, model_version=version.model_version, commit=version.commit,
@@ -124,7 +124,7 @@ def _after_trial(root: Path, trial: Live, settings: "Release", intent: Intent, v
         settled(ledger, say)
         assert trial.trial is not None
         tried = replace(intent, facts={**intent.facts, "trial": told})
-        return _go_live(ledger, place.bento(trial.trial.release), tried, version, say)
+        return _go_live(ledger, place.bento(trial.trial.release), tried, say)
 
 
 def roll_back(root: Path, *, who: str, why: str, say: Say = print) -> Live:
@@ -141,6 +141,7 @@ def roll_back(root: Path, *, who: str, why: str, say: Say = print) -> Live:
             if ledger is not None:
                 settled(ledger, say)
                 version = version_of_model(ledger, back.version)
+                _refuse_ended(ledger, version)
         except RegistryError as fault:
             say(f"the registry cannot be used now: {fault}")
         named = (version.name, version.commit) if version else (None, None)
@@ -212,10 +213,20 @@ def _permit(ledger: Ledger, commit: str, told: _Told, override: Override | None)
     )
 
 
-def _override(ledger: Ledger, version: Version, told: _Told, override: Override) -> None:
-    facts = {"until": override.until, "verdict": told.verdict}
-    about: dict[str, Any] = {"version": version.name, "model_version": told.model_version, "commit": version.commit}
+def _refuse_ended(ledger: Ledger, version: Version | None) -> None:
+    """Refuse to go back to a version that has been live on a person's word alone, once that has ended."""
+    known = overrides(ledger.read(), version.commit) if version else None
+    if version is not None and known is not None:
+        _permit(ledger, version.commit, _Told(version.model_version, "", str(known.facts["verdict"])), None)
+
+
+def _override(ledger: Ledger, intent: Intent, override: Override) -> Intent:
+    """Tell of an override; return the intent with the version that it stands up for."""
+    version = _named(ledger, intent)
+    facts = {"until": override.until, "verdict": intent.facts["verdict"]}
+    about: dict[str, Any] = {"version": version.name, "model_version": intent.model_version, "commit": version.commit}
     ledger.append("override", who=override.who, why=override.why, facts=facts, **about)
+    return replace(intent, version=version.name)
 
 
 def _breaking(bento: Path) -> bool:
@@ -232,11 +243,10 @@ def _breaking(bento: Path) -> bool:
     return bool(labels[0] != labels[1])
 
 
-def _named(ledger: Ledger, commit: str, told: _Told, bento: Path, why: str, say: Say) -> Version:
-    known = ledger.registry.version_of(commit)
-    version = known or ledger.registry.register(commit, model_version=told.model_version, why=why, breaking=_breaking(bento))
-    say(f"{version.name} is model {told.model_version} of commit {commit[:12]}")
-    return version
+def _named(ledger: Ledger, intent: Intent) -> Version:
+    """Return the version of an intent's commit, named now where it has no name; a line of the ledger has to follow."""
+    assert intent.commit is not None
+    return ledger.registry.register(intent.commit, model_version=intent.model_version, why=intent.why, breaking=intent.breaking)
 
 
 def _sign(bento: Path, say: Say) -> None:
@@ -255,13 +265,14 @@ def _to_be_tried(settings: "Release", told: _Told) -> bool:
     return settings.trial != "none" and live is not None and live.champion.version != told.model_version and running(Place(HOME))
 
 
-def _go_live(ledger: Ledger, bento: Path, intent: Intent, version: Version, say: Say) -> Released:
+def _go_live(ledger: Ledger, bento: Path, intent: Intent, say: Say) -> Released:
     """Write down what is wanted, swap, tell. Where the swap is refused the intent stays, for a service that is slow to do it yet."""
     intents().write(intent)
     place = Place(HOME)
     after = swapped(place, {"command": "swap", "bento": str(bento.resolve())}, lambda: _admitted(place, bento), say)
     entries = settled(ledger, say)
     entry = next((one for one in entries if one.facts.get("change") == intent.change), None)
+    version = ledger.registry.version_of(intent.commit or "") or version_of_model(ledger, intent.model_version) or _named(ledger, intent)
     words = f"{version.name} is live" if entry else f"{version.name} was live already"
     return Released(version, after.champion.version == intent.model_version, words, entry)
 

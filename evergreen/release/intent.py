@@ -16,8 +16,9 @@ from typing import Any
 class Intent:
     """A change of what is live: `event` as the ledger will call it, the version wanted, and on whose word.
 
-    `change` is the change's own id, by which a line of the ledger is known to be about it. `version` and `commit` are None where the
-    registry does not know the model.
+    `change` is the change's own id, by which a line of the ledger is known to be about it. `version` is None where the commit has none
+    yet: it gets one once it is live, the next one that is not compatible where `breaking` says so. `commit` is None where the registry
+    does not know the model.
     """
 
     change: str
@@ -28,6 +29,7 @@ class Intent:
     who: str
     why: str
     facts: Mapping[str, Any] = field(default_factory=dict)
+    breaking: bool = False
 
 
 class IntentFile:

@@ -69,8 +69,11 @@ def settled(ledger: Ledger, say: Say, *, who: str = UNKNOWN, why: str = NOTICED)
     told = next((entry for entry in reversed(ledger.read()) if entry.event in GOES_LIVE), None)
     champion, since = live.champion.version, datetime.fromisoformat(live.since).timestamp()
     known = told is not None and told.model_version == champion and told.since >= since
+    wanted = intent is not None and intent.model_version == champion
+    if told is not None and told.commit is None and wanted and intent is not None and intent.commit:
+        known = False  # it was live before it had a commit
     entries: list[Entry] = []
-    if intent is not None and intent.model_version == champion and not known:
+    if intent is not None and wanted and not known:
         facts = {**intent.facts, "change": intent.change, "since": since, "replaced": told.version if told else None}
         entries.append(_tell(ledger, intent, facts))
     elif not known:
@@ -81,7 +84,7 @@ def settled(ledger: Ledger, say: Say, *, who: str = UNKNOWN, why: str = NOTICED)
         say(f"{champion} is live, and the ledger did not know: told as found")
     for entry in entries:
         announce(ledger, f"{entry.version or entry.model_version} is live", f"{entry.event} by {entry.who}: {entry.why}", say)
-    if intent is None or intent.model_version == champion or intents().age() > SECONDS:
+    if intent is None or wanted or intents().age() > SECONDS:
         intents().clear()  # a younger one may still come true: the service finishes what it was asked by a process that is gone
     return entries
 
@@ -96,15 +99,17 @@ def announce(ledger: Ledger, title: str, body: str, say: Say) -> None:
 
 
 def _tell(ledger: Ledger, intent: Intent, facts: Mapping[str, Any]) -> Entry:
-    """Tag what is live, and write the line."""
-    version = ledger.registry.version_of(intent.commit) if intent.commit else None
+    """Name and tag what is live, and write the line; a run that is killed in between leaves the pointer, by which the next one goes on."""
+    register, version = ledger.registry.register, None
+    if intent.commit:
+        version = register(intent.commit, model_version=intent.model_version, why=intent.why, breaking=intent.breaking)
     if version is not None and ledger.registry.live() != version:
         ledger.registry.assign(version, why=intent.why)
     return ledger.append(
         intent.event,  # type: ignore[arg-type]
         who=intent.who,
         why=intent.why,
-        version=intent.version,
+        version=version.name if version else intent.version,
         model_version=intent.model_version,
         commit=intent.commit,
         lands=None if ledger.registry.head() else ledger.registry.resolve(intent.commit or "HEAD"),  # the branch begins somewhere

@@ -160,7 +160,7 @@ def test_what_the_gate_has_not_promoted_needs_a_name_a_reason_and_an_end(
     assert lines(project)[-1] == ("rollback", "v1.0.0", "Bob")
 
 
-def test_an_override_that_has_ended_opens_no_door(project: Path, commits: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_override_that_has_ended_opens_no_door(project: Path, home: Path, commits: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ReleaseError, match="ends in the future"):
         released(project, commits[2], override=Override("Ada", "needed", time.time() - 1))
     until = time.time() + 3600
@@ -169,6 +169,12 @@ def test_an_override_that_has_ended_opens_no_door(project: Path, commits: list[s
     monkeypatch.setattr(release, "_now", lambda: until + 1)
     with pytest.raises(ReleaseError, match="the override by Ada ended"):
         released(project, commits[2], event="rollback")
+    before = Place(home).read()
+    with pytest.raises(ReleaseError, match=r"the override by Ada ended .* evergreen promote"):
+        release.roll_back(project, who="Bob", why="complaints", say=quiet)
+    assert Place(home).read() == before
+    (project / ".git" / "HEAD").write_text("damaged\n")  # where git cannot say, an outage is worse
+    assert release.roll_back(project, who="Bob", why="complaints", say=quiet).champion.version != before.champion.version  # type: ignore[union-attr]
 
 
 def test_the_newest_promote_that_waits_is_what_promote_means(project: Path, commits: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -218,15 +224,16 @@ class Killed(BaseException):
     """The process ends here."""
 
 
-@pytest.mark.parametrize("point", ["tag", "intent", "swap", "assign", "append"])
+@pytest.mark.parametrize("point", ["sign", "intent", "swap", "name", "assign", "append"])
 def test_a_release_killed_at_any_step_is_told_to_its_end_by_the_next_run(
     project: Path, home: Path, commits: list[str], point: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released(project, commits[0])
     at = {
-        "tag": (release, "_sign"),
+        "sign": (release, "_sign"),
         "intent": (release, "swapped"),
         "swap": (release, "settled"),
+        "name": (Registry, "assign"),
         "assign": (settle.Ledger, "append"),
         "append": (type(settle.intents()), "clear"),
     }[point]
@@ -244,7 +251,8 @@ def test_a_release_killed_at_any_step_is_told_to_its_end_by_the_next_run(
         with pytest.raises(Killed):
             released(project, commits[1], who="Bob")
     settle.settle(project, say=quiet)
-    done = point in ("swap", "assign", "append")
+    assert sound(project, home)
+    done = point in ("swap", "name", "assign", "append")
     told = [("promotion", "v1.0.0", "Ada"), ("promotion", "v1.1.0", "Bob")]
     assert lines(project) == (told if done else told[:1])
     registry = ledger_module.opened(project).registry
@@ -255,6 +263,31 @@ def test_a_release_killed_at_any_step_is_told_to_its_end_by_the_next_run(
     assert registry.live() == registry.find("v1.1.0")
     assert len(registry.git.tags("model#prod#*")) == 2
     assert not (home / "release" / "bento").exists()
+    assert sound(project, home)
+
+
+def test_a_swap_that_is_refused_leaves_no_name_that_the_ledger_does_not_know(
+    project: Path, home: Path, commits: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise ReleaseError("the service does not take it")
+
+    released(project, commits[0])
+    with monkeypatch.context() as patch, pytest.raises(ReleaseError, match="does not take it"):
+        patch.setattr(release, "swapped", refused)
+        released(project, commits[1])
+    assert sound(project, home)
+    assert [version.name for version in ledger_module.opened(project).registry.versions()] == ["v1.0.0"]
+    assert released(project, commits[1]).version.name == "v1.1.0"
+    assert sound(project, home)
+
+
+def test_what_was_live_before_it_had_a_commit_gets_its_name_when_it_is_promoted(project: Path, home: Path, commits: list[str]) -> None:
+    place = Place(home)
+    place.write(release._admitted(place, project / "given"))
+    settle.settle(project, say=quiet)
+    assert released(project, commits[2], override=Override("Ada", "needed", time.time() + 3600)).version.name == "v1.0.0"
+    assert [event for event, _, _ in lines(project)] == ["found", "override", "promotion"]
     assert sound(project, home)
 
 

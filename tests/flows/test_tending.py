@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from evergreen.params_file import edit_params
-from flows.release import Override
+from flows.release import Override, roll_back
 from flows.releasing import ledger as ledger_module
 from flows.releasing import settle
 from flows.running.tending import Tending
@@ -41,8 +41,13 @@ def test_where_a_person_decides_it_waits(tending: Tending, commits: list[str]) -
 
 def test_what_was_rolled_back_is_not_released_again(tending: Tending, commits: list[str]) -> None:  # noqa: F811
     released(tending.root, commits[0])
+    verdict = {"who": "gate", "why": "judged", "commit": commits[1], "facts": {"verdict": "PROMOTE"}}
+    ledger_module.opened(tending.root).append("verdict", **verdict)
     tending.attend(quiet)
-    assert lines(tending.root) == [("promotion", "v1.0.0", "Ada")]  # the verdicts are older than what went live
+    roll_back(tending.root, who="Bob", why="complaints", say=quiet)
+    tending.attend(quiet)
+    told = [("promotion", "v1.0.0", "Ada"), ("verdict", None, "gate"), ("promotion", "v1.1.0", "Evergreen"), ("rollback", "v1.0.0", "Bob")]
+    assert lines(tending.root) == told
 
 
 def test_a_release_that_fails_is_told_once_and_not_tried_at_every_round(tending: Tending, commits: list[str]) -> None:  # noqa: F811
