@@ -33,7 +33,7 @@ def snapshot(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) 
     heldout = pd.concat([tables["validation"], tables["calibration"]], ignore_index=True)
     predictions = _predictions(inputs, classifier)
     tables = {"current": predictions, "train": tables["train"], "heldout": heldout}
-    ages = {"trained_until": _newest(tables["train"]), "known_until": _newest(*tables.values())}
+    ages = {"trained_until": _newest(tables["train"])}
     tables = {name: sample(table, knobs.max_rows, knobs.seed) for name, table in tables.items()}
     seen = {name: look(table, classifier, known, _categories(table)) for name, table in tables.items()}
 
@@ -70,10 +70,9 @@ def _rows(table: pd.DataFrame, seen: Seen) -> Rows:
     return Rows.of(table, seen.descriptors, probabilities=seen.probabilities, embeddings=seen.embeddings)
 
 
-def _newest(*tables: pd.DataFrame) -> float | None:
+def _newest(table: pd.DataFrame) -> float | None:
     """Return when the newest row was written, in seconds since 1970; None where rows have no time."""
-    times = [table["timestamp"].max() for table in tables if "timestamp" in table.columns and table["timestamp"].notna().any()]
-    return float(max(times).timestamp()) if times else None
+    return float(table["timestamp"].max().timestamp()) if "timestamp" in table.columns and table["timestamp"].notna().any() else None
 
 
 def _keep(

@@ -31,7 +31,7 @@ class Reference:
     """A reference, loaded: `rows` and their true `truth` (N,) under `labels` (the model's order); `digest` names its content.
 
     `train` and `own` are the words of the train texts and of the reference's own. `trained_until` is when the newest train row was
-    written, `known_until` the newest row of any split (seconds since 1970); None where rows have no time.
+    written (seconds since 1970); None where rows have no time.
     """
 
     model_version: str
@@ -43,7 +43,6 @@ class Reference:
     own: Vocabulary
     calibration: Calibration
     trained_until: float | None = None
-    known_until: float | None = None
     _looks: dict[tuple[int, tuple[str, ...], int], FirstLook] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -79,7 +78,6 @@ class Reference:
             own=Vocabulary(words["reference"]["words"], words["reference"]["texts"]),
             calibration=Calibration.of(read_report(folder / CALIBRATION)),
             trained_until=summary.get("trained_until"),
-            known_until=summary.get("known_until"),
         )
 
 

@@ -107,11 +107,6 @@ def confidences(engine: Engine, window: Window, *, most: int) -> NDArray[np.floa
         return np.array(connection.execute(query).scalars().all(), np.float64)
 
 
-def labelled_since(engine: Engine, since: float | None) -> int:
-    """Return how many answers from then on have a label, whichever version gave them."""
-    return count(engine, Window(since=since, labelled=True))
-
-
 def texts(engine: Engine, ids: Sequence[str]) -> dict[str, str]:
     """Return the texts of a few answers by their ids; those that the log no longer holds are missing."""
     with engine.connect() as connection:

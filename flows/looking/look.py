@@ -19,6 +19,7 @@ from evergreen.wording import counted
 from flows import HOME
 from flows.looking import pages as look_pages
 from flows.looking import whose
+from flows.making.inputs import unseen
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -167,7 +168,6 @@ def _decide(engine: "Engine", asked: Asked, model_version: str, facts: dict[str,
     """Decide on a new window, or between two, and put it on record; where a retraining is wanted, raise the alert."""
     from evergreen.monitoring import alerts, history, judging
     from evergreen.monitoring.policy import Situation, decide
-    from evergreen.monitoring.window import labelled_since
 
     seen = history.read(engine, model_version=model_version, last=HISTORY)
     if facts is not None:
@@ -178,7 +178,7 @@ def _decide(engine: "Engine", asked: Asked, model_version: str, facts: dict[str,
     situation = Situation(
         now=asked.now,
         newest_row=reference.trained_until if reference else None,
-        new_labels=labelled_since(engine, reference.known_until) if reference else None,
+        new_labels=unseen(asked.root, model_version, params=asked.params, engine=engine),
         starts=how.starts,
         running=how.running,
         open_alert=how.open_alert,

@@ -1,6 +1,7 @@
 """What a retraining works on: the champion's rows with newly labelled ones behind them, the champion itself, and the settings.
 
     gathered(root, champion, params, engine) -> Gathered     the rows: the next data version, not yet on disk
+    unseen(root, model_version, params, engine) -> int       how many of them would be new; None where that cannot be known
     placed_in(folder, ...) -> {path: content}                all of it in a worktree; returns what git is to keep of it
 
 Newly labelled rows are answers whose label was told, and files in the folder `retrain.incoming` of the project, in the form of its
@@ -16,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from evergreen.config import Params
 from evergreen.data.growth import Grown, grown, laid_out, layout, placed, record
-from evergreen.errors import PipelineError
+from evergreen.errors import EvergreenError, PipelineError
 from evergreen.params_file import edit_params
 from evergreen.sections.pipeline import SPLITS
-from flows.bridge.pipeline import Pipeline
-from flows.making.champion import Champion
+from flows.bridge.pipeline import Pipeline, read_pipeline
+from flows.making.champion import Champion, champion_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,6 +68,20 @@ def gathered(root: Path, champion: Champion, *, plan: Pipeline, params: Params, 
     together = pd.concat([part for part in new if len(part)] or new[:1], ignore_index=True)
     fewest = params.validate_.min_rows_per_label
     return Gathered(grown(known, together, past, settings=params.retrain, split=params.split, min_label_rows=fewest, alike=alike))
+
+
+def unseen(root: Path, model_version: str, *, params: Params, engine: "Engine") -> int | None:
+    """Return how many labelled rows the next training would take that none has seen, as that training counts them.
+
+    None where it cannot be known: the rows of this model are not to be had from here, or a dropped file cannot be read.
+    """
+    try:
+        champion = champion_of(root)
+        if champion is None or champion.model_version != model_version:
+            return None
+        return gathered(root, champion, plan=read_pipeline(root), params=params, engine=engine).unseen
+    except (EvergreenError, OSError):
+        return None
 
 
 def _record_path(plan: Pipeline) -> Path:

@@ -113,12 +113,23 @@ def test_labels_that_come_between_two_windows_are_measured_at_once(project: Watc
     assert "is beyond 0.03, for 1 window of the 2" in found.decision.because and found.decision.content["checks"][0]["value"] > 0.5
 
 
-def test_a_training_waits_until_there_are_labels_enough(project: Watched) -> None:
+def test_a_training_waits_until_there_are_labels_enough(project: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unseen(root: Path, model_version: str, **_: Any) -> int:
+        assert (root, model_version) == (project.root, project.model.version)
+        return 120
+
+    monkeypatch.setattr(module, "unseen", unseen)
     for day in (0, 1):
         project.answer(shifted(60, seed=day).assign(label="card"), days=(day, day + 1), labelled=1.0)
     decisions = [project.look(day).decision for day in (1.0, 2.0)]
     assert decisions[1].action == "wait" and "120 new labelled rows of the 200" in decisions[1].because
     assert raised(project) == []
+
+
+def test_where_nobody_knows_how_many_labels_are_new_a_training_is_not_held_back_for_that(project: Watched) -> None:
+    drifting(project)
+    decision = [project.look(day).decision for day in (1.0, 2.0)][1]
+    assert decision.action == "retrain" and decision.content["holds"] == []
 
 
 def test_quiet_traffic_is_left_alone_and_the_decision_is_on_record(project: Watched) -> None:
@@ -238,7 +249,7 @@ def test_labels_of_a_batch_come_in_by_the_command(project: Watched, monkeypatch:
         main(["label", str(batch), "--log", project.url])
     assert capsys.readouterr().out.count("3 labels taken in") == 2
     with project.engine() as engine:
-        assert window.labelled_since(engine, None) == 3
+        assert window.count(engine, request_log.Window(labelled=True)) == 3
     batch.write_text(f"id,label\n{'0' * 32},card\n", encoding="utf-8")
     with pytest.raises(SystemExit):
         main(["label", str(batch), "--log", project.url])

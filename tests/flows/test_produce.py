@@ -21,7 +21,7 @@ from flows.making import inputs
 from flows.making.champion import champion_of
 from flows.making.produce import Candidate, of_another_commit
 from tests.loop_factories import PIPELINE, quickly, wish
-from tests.loop_runs import follow, go_live, make, pointed_at
+from tests.loop_runs import follow, go_live, make, pointed_at, told
 from tests.project_factories import git
 
 # DVC and its libraries use what others are about to drop.
@@ -116,6 +116,37 @@ def test_files_that_were_dropped_in_are_learned_from_once(looped: Path, loop_hom
     made = follow(looped, loop_home)
     assert (made.data or {})["skipped"] == 20
     assert sum((made.data or {})["new"].values()) == 60
+
+
+@pytest.mark.parametrize("time", ["timestamp", None])
+def test_the_policy_counts_as_new_what_a_training_takes_and_nothing_after_it(time: str | None, looped: Path, loop_home: Path) -> None:
+    edit_params(looped / "params.yaml", {"ingest.columns.time": time})
+    wish(looped, "PROMOTE")
+    (looped / "incoming").mkdir()
+    rows = pd.read_csv(looped / "rows.csv", dtype=str).tail(20)
+    fresh = rows.assign(id=[f"in{row}" for row in range(20)], text=rows["text"] + " once more", timestamp="2024-01-01")  # older than all
+    pd.concat([rows, fresh]).to_csv(looped / "incoming" / "more.csv", index=False)
+    assert counted(looped, loop_home) == 20
+    made = follow(looped, loop_home)
+    assert sum((made.data or {})["new"].values()) == 60
+    assert counted(looped, loop_home) == 60  # it is not live yet
+    go_live(looped, made)
+    assert counted(looped, loop_home) == 0
+
+
+def test_where_the_rows_of_the_live_model_are_not_to_be_had_nobody_knows_what_is_new(looped: Path, loop_home: Path, tmp_path: Path) -> None:
+    with told(loop_home, rows=3) as engine:
+        params = load_params(looped / "params.yaml")
+        assert inputs.unseen(looped, "0123456789ab", params=params, engine=engine) is None
+        assert inputs.unseen(tmp_path, "0123456789ab", params=params, engine=engine) is None
+
+
+def counted(project: Path, home: Path) -> int | None:
+    """Return how many labelled rows the monitor calls new."""
+    live = champion_of(project)
+    assert live is not None
+    with told(home, rows=0) as engine:
+        return inputs.unseen(project, live.model_version, params=load_params(project / "params.yaml"), engine=engine)
 
 
 def test_a_run_that_starts_from_the_champion_says_so_in_its_settings(

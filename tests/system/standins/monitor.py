@@ -12,7 +12,7 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.states import Completed, State
 
-from evergreen.monitoring import history, window
+from evergreen.monitoring import history
 from flows import HOME
 from flows.looking import look
 
@@ -26,9 +26,9 @@ def monitor(root: Path) -> State[str]:
     """Look once."""
     (NOTES / f"monitor.{os.getpid()}").write_text("")
     look._judge = judged
-    look.whose.reference_of = lambda *_: SimpleNamespace(digest=REFERENCE, trained_until=None, known_until=None)
+    look.whose.reference_of = lambda *_: SimpleNamespace(digest=REFERENCE, trained_until=None)
     look.look_pages.draw = lambda *_, **__: None
-    window.labelled_since = lambda *_: None
+    look.unseen = lambda *_, **__: None
     found = look.look(root, home=HOME, step=slowly, say=get_run_logger().info)
     return Completed(message=found.decision.because if found.decision else "nothing to decide")
 

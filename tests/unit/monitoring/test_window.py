@@ -62,7 +62,6 @@ def test_the_newest_labelled_answers_come_oldest_first(engine: Any) -> None:
     whole = Window(None, 9.0, VERSION)
     found = window.newest_labelled(engine, whole, labels=LABELS, columns=[], most=3)
     assert found["text"].tolist() == ["text 4", "text 6", "text 8"]
-    assert window.labelled_since(engine, 5.0) == 2 and window.labelled_since(engine, None) == 5
 
 
 def test_the_log_knows_which_version_is_live_and_since_when(engine: Any) -> None:
