@@ -16,6 +16,8 @@ from prefect.states import Completed, State
 from flows.making.retraining import Asked, Outcome, by_release_flow, retraining
 from flows.making.words import markdown
 from flows.pages import rules
+from flows.running.alerting import cancelled
+from flows.running.connection import api
 from flows.tasks import reproduce
 
 T = TypeVar("T")
@@ -38,7 +40,9 @@ def retrain(
     root = root.resolve()  # deployments say ".", wherever they run
     by_hand = person or ("somebody" if reason else None)
     asked = Asked(wanted, event, _due() if wanted is None and by_hand is None else None, by_hand, reason, force)
-    outcome = retraining(root, asked, flow_run=_run_id(), step=as_task, run=reproduce, say=_say, release=by_release_flow)
+    name = _run_id()
+    ways = {"step": as_task, "run": reproduce, "say": _say, "release": by_release_flow}
+    outcome = retraining(root, asked, flow_run=name, cancelled=lambda: cancelled(api(), name), **ways)
     _show(outcome)
     named = "Refused" if outcome.candidate is None else str(outcome.candidate.verdict["verdict"]).capitalize()
     return Completed(name=named, message=outcome.words, data=outcome.words)

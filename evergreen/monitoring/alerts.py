@@ -4,10 +4,11 @@
     due(engine) -> Alert | None        the one to send on its way now (to Prefect), marked as sent; others open are taken along with it
     standing(engine) -> Standing       starts, running, open alert: what policy.Situation wants to know of the loop
     find(engine, id) · listed(engine, states=...) -> alerts, newest first
+    close(engine, alert, "who: why") -> Alert | None    None: it was no longer open
     untold(engine, "given up") · told(engine, alert)    what people are to be told still, until they have been
 
 States: open -> taken (a retraining has claimed it, slot.py) -> done; back to open when that retraining crashed or failed, for
-MAX_TRIES times, then `given up`. `stale`: the model it was about is no longer live.
+MAX_TRIES times, then `given up`. `stale`: the model it was about is no longer live. `closed`: on a person's word, for good.
 
 An alert that comes while a retraining of the same model runs is taken by it; a late one, that tells of a time before the end of a
 retraining whose cooldown still lasts, was answered by it. Doubles are the same row. A row that is done or given up opens again where it
@@ -26,9 +27,10 @@ from sqlalchemy import Connection, Engine, Row, func, select, update
 from evergreen.monitoring.loop_tables import alerts, alone, clock, retrainings
 from evergreen.monitoring.request_log import storable
 
-State = Literal["open", "taken", "done", "stale", "given up"]
+State = Literal["open", "taken", "done", "stale", "given up", "closed"]
 Source = Literal["monitor", "schedule", "person", "http", "event"]
 News = Literal["wanted", "given up"]
+VOID = ("crashed", "stopped")  # retrainings that came to no end of their own
 MAX_TRIES = 5
 RESEND_SECONDS = 60.0  # after which an alert that nobody has claimed is sent again; then twice as long, and so on up to
 RESEND_MOST = 900.0
@@ -58,6 +60,7 @@ class Alert:
     emissions: int
     closed: float | None
     news: News | None
+    closing: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +152,7 @@ def _place(connection: Connection, model_version: str | None, happened: float, n
     """Return the state of a new alert: taken by the retraining that runs, answered by one before, or open."""
     last = connection.execute(
         select(retrainings)
-        .where(retrainings.c.state != "crashed")
+        .where(retrainings.c.state.not_in(VOID))
         .order_by(retrainings.c.slot.is_(None), retrainings.c.started.desc())
         .limit(1)
     ).first()
@@ -187,6 +190,19 @@ def due(engine: Engine, *, now: float | None = None) -> Alert | None:
     return alone(engine, work)
 
 
+def close(engine: Engine, alert_id: str, closing: str, *, now: float | None = None) -> Alert | None:
+    """Close an open alert for good, with who wants that and why on record; return None where it is not open."""
+
+    def work(connection: Connection) -> Alert | None:
+        moment = clock(connection) if now is None else now
+        closed = {"state": "closed", "closed": moment, "closing": storable(closing[:MOST_WORDS]), "news": None}
+        open_one = update(alerts).where(alerts.c.id == alert_id, alerts.c.state == "open")
+        row = connection.execute(open_one.values(closed).returning(*alerts.c)).first()
+        return _alert(row) if row else None
+
+    return alone(engine, work)
+
+
 def untold(engine: Engine, news: News) -> Sequence[Alert]:
     """Return the alerts of which people have not been told this yet, the oldest first."""
     with engine.connect() as connection:
@@ -211,8 +227,8 @@ def standing(engine: Engine, model_version: str | None = None) -> Standing:
 
 
 def starts(connection: Connection) -> tuple[float, ...]:
-    """Return when retrainings started, oldest first; those that crashed count neither for the cooldown nor for the budget."""
-    query = select(retrainings.c.started).where(retrainings.c.state != "crashed").order_by(retrainings.c.started)
+    """Return when retrainings started, oldest first; those crashed or stopped count neither for the cooldown nor for the budget."""
+    query = select(retrainings.c.started).where(retrainings.c.state.not_in(VOID)).order_by(retrainings.c.started)
     return tuple(connection.execute(query).scalars())
 
 

@@ -38,7 +38,7 @@ alerts = Table(
     Column("because", Text, nullable=False),
     Column("facts", JSON, nullable=False),
     Column("told", Integer, nullable=False),  # how often it came: 1, and 1 for each double
-    Column("state", Text, nullable=False),  # open, taken, done, stale, given up
+    Column("state", Text, nullable=False),  # open, taken, done, stale, given up, closed
     Column("retraining", Text),  # that took it last
     Column("tries", Integer, nullable=False),  # retrainings for it that crashed or failed
     Column("not_before", Double, nullable=False),  # from when on it may be claimed
@@ -46,6 +46,7 @@ alerts = Table(
     Column("emissions", Integer, nullable=False),  # how often, since it is open
     Column("closed", Double),
     Column("news", Text),  # what people have not been told of it yet: wanted, given up
+    Column("closing", Text),  # who has closed it, and why
     Index("alerts_state", "state", "time"),
 )
 
@@ -58,7 +59,7 @@ retrainings = Table(
     Column("trigger", Text, nullable=False),
     Column("champion", Text),  # model version that was live when it began
     Column("holder", Text, nullable=False),  # who runs it
-    Column("state", Text, nullable=False),  # running, finished, failed, crashed
+    Column("state", Text, nullable=False),  # running, finished, failed, crashed, stopped
     Column("started", Double, nullable=False),
     Column("heartbeat", Double, nullable=False),
     Column("lease_until", Double, nullable=False),  # without a renewal by then it counts as crashed

@@ -2,19 +2,20 @@
 
     claim(engine, alert_id, holder=..., live=..., settings=..., ...) -> Claim | Refusal
     renew(engine, claim) -> bool         a sign of life; False: the claim was lost, stop at once
-    finish(engine, claim, "finished" | "failed" | "crashed", {...}) -> bool    False: it was no longer this holder's, nothing is changed
+    finish(engine, claim, "finished" | "failed" | "crashed" | "stopped", {...}) -> bool    False: it was no longer this holder's
     sweep(engine) -> list[Retraining]    those without a sign of life are finished as crashed, and their alerts open again
     untold(engine) · told(engine, retraining)    those found dead, here or by a claim, of which people have not been told yet
     running(engine) · retrainings(engine) -> what is on record
 
 A claim is one transaction: leases looked at, cooldown and budget asked (policy.py), a row with the slot's unique 1, and every
-open alert about the live model taken along. Crashed ones count neither for cooldown nor budget. An alert whose retraining failed
-waits out the cooldown; one whose retraining crashed may be claimed at once, and later after a growing pause; both MAX_TRIES times.
+open alert about the live model taken along. Crashed and stopped ones count neither for cooldown nor budget. An alert whose retraining
+failed waits out the cooldown; one whose retraining crashed may be claimed at once, and later after a growing pause; both MAX_TRIES times.
+A person who stops a retraining closes alerts with it; others that it had taken are open at once.
 
 The lease is renewed by lease.py. Knows nothing of how a retraining works.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -27,7 +28,7 @@ from evergreen.monitoring.policy import HOUR, Hold, Situation, holds
 from evergreen.monitoring.records import new_id
 from evergreen.sections.loop import Policy
 
-Outcome = Literal["finished", "failed", "crashed"]
+Outcome = Literal["finished", "failed", "crashed", "stopped"]
 LABELS_SECONDS = 3600.0  # after which an alert that lacked new labels is looked at again
 PAUSE_SECONDS = 60.0  # before the second try after a crash; then twice as long, and so on
 table = loop_tables.retrainings
@@ -52,7 +53,7 @@ class Claim:
 class Refusal:
     """No: in words, and until when, where time will do."""
 
-    reason: Literal["unknown", "taken", "done", "stale", "given up", "running", "cooldown", "budget", "labels", "early"]
+    reason: Literal["unknown", "taken", "done", "stale", "given up", "closed", "running", "cooldown", "budget", "labels", "early"]
     because: str
     until: float | None = None
 
@@ -66,7 +67,7 @@ class Retraining:
     trigger: str
     champion: str | None
     holder: str
-    state: Literal["running", "finished", "failed", "crashed"]
+    state: Literal["running", "finished", "failed", "crashed", "stopped"]
     started: float
     heartbeat: float
     lease_until: float
@@ -123,6 +124,7 @@ def claim(
 def _not_open(connection: Connection, alert: Row[Any], live: str | None, now: float) -> Refusal | None:
     if alert.state != "open":
         by = f" by retraining {alert.retraining}" if alert.retraining else ""
+        by = f" by {alert.closing}" if alert.closing else by
         return Refusal(alert.state, f"alert {alert.id} is {alert.state}{by}")
     if live is not None and alert.model_version not in (None, live):
         outdated = (alerts.c.state == "open") & alerts.c.model_version.is_not(None) & (alerts.c.model_version != live)
@@ -184,14 +186,25 @@ def renew(engine: Engine, claim: Claim, *, now: float | None = None) -> bool:
     return alone(engine, work, seconds=claim.lease_seconds / 3)
 
 
-def finish(engine: Engine, claim: Claim, outcome: Outcome, result: Mapping[str, Any] | None = None, *, now: float | None = None) -> bool:
-    """Give the slot back and close the alerts, or open them again; return whether the claim still was the holder's."""
+def finish(
+    engine: Engine,
+    claim: Claim,
+    outcome: Outcome,
+    result: Mapping[str, Any] | None = None,
+    *,
+    closes: Collection[str] = (),
+    now: float | None = None,
+) -> bool:
+    """Give the slot back and close the alerts, or open them again; return whether the claim still was the holder's.
+
+    `closes`: of one that was stopped, the alerts that its end closes for good; `error` of the result says who and why.
+    """
 
     def work(connection: Connection) -> bool:
         moment = clock(connection) if now is None else now
         row = connection.execute(select(table).where(*_own(claim))).first()
         if row is not None:
-            _end(connection, row, outcome, dict(result or {}), moment)
+            _end(connection, row, outcome, dict(result or {}), moment, closes=closes)
         return row is not None
 
     return alone(engine, work)
@@ -213,7 +226,14 @@ def _sweep(connection: Connection, now: float) -> list[Retraining]:
 
 
 def _end(
-    connection: Connection, row: Row[Any], outcome: Outcome, result: dict[str, Any], now: float, *, news: str | None = None
+    connection: Connection,
+    row: Row[Any],
+    outcome: Outcome,
+    result: dict[str, Any],
+    now: float,
+    *,
+    news: str | None = None,
+    closes: Collection[str] = (),
 ) -> Retraining:
     ended = max(now, row.started)
     values = {"state": outcome, "slot": None, "ended": ended, "result": result, "news": news}
@@ -221,6 +241,11 @@ def _end(
     own = (alerts.c.retraining == row.id) & (alerts.c.state == "taken")
     if outcome == "finished":
         connection.execute(update(alerts).where(own).values(state="done", closed=now))
+        return after
+    if outcome == "stopped":
+        closed = {"state": "closed", "closed": now, "closing": result["error"], "news": None}
+        connection.execute(update(alerts).where(own, alerts.c.id.in_(closes)).values(closed))
+        connection.execute(update(alerts).where(own).values(state="open", not_before=now, emitted=None, emissions=0))
         return after
     for alert in connection.execute(select(alerts.c.id, alerts.c.tries).where(own)).all():
         tries = alert.tries + 1

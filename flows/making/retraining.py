@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 BY_ITSELF = "Evergreen"
-FINAL = {"unknown", "taken", "done", "stale", "given up"}  # refusals after which there is nothing left to do
+FINAL = {"unknown", "taken", "done", "stale", "given up", "closed"}  # refusals after which there is nothing left to do
 Say = Callable[[str], None]
 Release = Callable[[Path, Candidate, Params, str, str, Say], str]
 
@@ -69,8 +69,12 @@ def retraining(
     run: Callable[..., object],
     say: Say,
     release: Release | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> Outcome:
-    """Do one retraining, or say why not. What goes wrong in it is told to people, frees the slot, and is raised."""
+    """Do one retraining, or say why not. What goes wrong in it is told to people, frees the slot, and is raised.
+
+    `cancelled`: whether a person has cancelled this run, asked where it is ended from outside.
+    """
     params = load_params(root / "params.yaml")
     code = _code(root, params)
     with alerting.opened(root) as engine:
@@ -91,7 +95,7 @@ def retraining(
             later = "" if claim.reason in FINAL else "; it stays on record, and is tried again by itself (`evergreen alerts`)"
             return Outcome("refused", f"not now: {claim.because}{later}", refusal=claim)
         say(f"retraining {claim.id}: {claim.because}")
-        order, candidate = _claimed(root, asked, claim, engine, params, code, rows, fault, step=step, run=run, say=say)
+        order, candidate = _claimed(root, asked, claim, engine, params, code, rows, fault, step=step, run=run, say=say, cancelled=cancelled)
     return _released(root, candidate, order, params, say, release)
 
 
@@ -116,6 +120,7 @@ def _claimed(
     step: Step[Any],
     run: Callable[..., object],
     say: Say,
+    cancelled: Callable[[], bool],
 ) -> tuple[Order, Candidate]:
     """Do the work of a claim, and give the slot back."""
     try:
@@ -137,9 +142,19 @@ def _claimed(
         slot.finish(engine, claim, "failed", {"error": _said(broken)})
         notify(params.notify, "failure", f"retraining {claim.id} has failed", _said(broken), say=say)
         raise
-    except BaseException:  # ended from outside: it is not the model's fault, and may be done over at once
-        slot.finish(engine, claim, "crashed", {"error": "it was ended before it was done"})
+    except BaseException as ended:  # from outside: it is not the model's fault, and may be done over at once, unless a person wants its end
+        closes, why = _closed_by(ended, asked, claim, cancelled)
+        slot.finish(engine, claim, "stopped" if closes else "crashed", {"error": why}, closes=closes)
         raise
+
+
+def _closed_by(ended: BaseException, asked: Asked, claim: Claim, cancelled: Callable[[], bool]) -> tuple[tuple[str, ...], str]:
+    """Return the alerts that a person has closed by ending their retraining, and the reason in words."""
+    if cancelled():
+        return claim.alerts, alerting.CANCELLED
+    if asked.person and isinstance(ended, KeyboardInterrupt):
+        return (claim.alert,), f"{asked.person} ended it with Ctrl-C"
+    return (), "it was ended before it was done"
 
 
 def _rows(root: Path, params: Params, engine: "Engine", say: Say) -> tuple[Gathered | None, EvergreenError | None]:

@@ -34,6 +34,7 @@ from flows.running import connection, prefect_api
 from flows.running.rounds import Round, Say, rounds
 
 EVENT = "evergreen.retrain.wanted"
+CANCELLED = "a person cancelled its run in Prefect"
 EVERY = 10.0  # seconds between two rounds
 
 
@@ -113,6 +114,11 @@ def attend(engine: Engine, api: str | None, params: Params, *, say: Say = print)
 
 def _tell_dead(engine: Engine, dead: slot.Retraining, api: str | None, params: Params, say: Say) -> None:
     flow_run = dead.holder.rpartition(":")[2]
+    if cancelled(api, flow_run):  # and killed before it could say so itself
+        for alert in alerts.listed(engine, states=("open",), limit=1000):
+            if alert.retraining == dead.id:
+                alerts.close(engine, alert.id, CANCELLED)
+        return say(f"retraining {dead.id}: {CANCELLED}; its alerts are closed")
     if api is not None and flow_run:
         try:
             prefect_api.mark_crashed(api, flow_run, f"Retraining {dead.id}: {dead.result['error']}.")
@@ -123,6 +129,14 @@ def _tell_dead(engine: Engine, dead: slot.Retraining, api: str | None, params: P
     notify(params.notify, "failure", f"retraining {dead.id} has crashed", f"{dead.result['error']}; {then}", say=say)
     for alert in given_up:
         alerts.told(engine, alert)
+
+
+def cancelled(api: str | None, flow_run: str | None) -> bool:
+    """Return whether a person has cancelled a flow run in Prefect, as far as Prefect says so now."""
+    try:
+        return bool(api and flow_run) and prefect_api.cancelled(str(api), str(flow_run))
+    except OSError:
+        return False
 
 
 def send(api: str, alert: Alert) -> None:

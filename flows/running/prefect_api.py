@@ -49,6 +49,12 @@ def emit(api: str, event: str, *, resource: Mapping[str, str], payload: Mapping[
     ask(api, "events", [content])
 
 
+def cancelled(api: str, flow_run: str) -> bool:
+    """Return whether somebody has cancelled a flow run. Raises OSError where the server does not say."""
+    found = ask(api, "flow_runs/filter", {"flow_runs": {"id": {"any_": [flow_run]}}}) or []
+    return any(run.get("state_type") in ("CANCELLING", "CANCELLED") for run in found)
+
+
 def mark_crashed(api: str, flow_run: str, message: str) -> None:
     """Say that a flow run has crashed, which it cannot say itself. Raises OSError where the server does not take it."""
     ask(api, f"flow_runs/{flow_run}/set_state", {"state": {"type": "CRASHED", "name": "Crashed", "message": message}})

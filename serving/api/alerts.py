@@ -98,7 +98,9 @@ class OnRecord(BaseModel):
 
     id: str
     new: bool = Field(description="false: it had been told before")
-    state: str = Field(description="open, taken (a retraining runs for it), done (one since then has answered it), stale or given up")
+    state: str = Field(
+        description="open, taken (a retraining runs for it), done (one since then has answered it), stale, given up or closed"
+    )
 
 
 class AlertsTaken(BaseModel):

@@ -26,7 +26,7 @@ class Prefect(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         self.told: list[tuple[str, object, str | None]] = []
-        self.refuses = False
+        self.refuses, self.cancelled = False, False
         super().__init__(("127.0.0.1", 0), _Handler)
 
     @property
@@ -38,10 +38,13 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         assert isinstance(self.server, Prefect)
-        if not self.server.refuses:
+        if not self.server.refuses and not self.path.endswith("/filter"):
             self.server.told.append((self.path, body, self.headers.get("authorization")))
-        self.send_response(503 if self.server.refuses else 204)
+        found = self.path.endswith("/filter")
+        self.send_response(503 if self.server.refuses else 200 if found else 204)
         self.end_headers()
+        if found:
+            self.wfile.write(json.dumps([{"state_type": "CANCELLED" if self.server.cancelled else "RUNNING"}]).encode())
 
     def log_message(self, *_: object) -> None:
         pass
@@ -134,6 +137,21 @@ def test_the_dead_are_marked_as_crashed_and_their_alert_is_sent_again(tmp_path: 
     assert [path for path, *_ in prefect.told] == ["/api/flow_runs/0193-run/set_state", "/api/events"]
     assert prefect.told[0][1]["state"]["type"] == "CRASHED" and "no sign of life" in prefect.told[0][1]["state"]["message"]
     assert "has crashed" in said[0] and "its alert is open again" in said[0]
+
+
+def test_a_run_that_was_cancelled_and_killed_at_once_is_no_crash_and_its_alert_is_closed(
+    tmp_path: Path, prefect: Prefect, params: Params
+) -> None:
+    said: list[str] = []
+    prefect.cancelled = True
+    with loop(sqlite(tmp_path)) as engine:
+        alert = raised(engine, now=PAST)
+        holding(engine, alert, now=PAST, holder=alerting.holder("0193-run"))
+        for _ in range(2):
+            alerting.attend(engine, prefect.api, params, say=said.append)
+        found = alerts.find(engine, alert.id)
+        assert found is not None and (found.state, found.closing) == ("closed", "a person cancelled its run in Prefect")
+    assert prefect.told == [] and len(said) == 1
 
 
 def test_an_alert_given_up_is_told_of(tmp_path: Path, prefect: Prefect, params: Params) -> None:

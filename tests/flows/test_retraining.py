@@ -133,10 +133,24 @@ def test_a_run_that_is_ended_from_outside_may_be_done_over_at_once(looped: Path,
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        go(looped, run=ended)
+        go(looped, Asked(schedule="monday"), run=ended)
     assert slot.retrainings(engine)[0].state == "crashed"
     alert = alerts.listed(engine)[0]
     assert go(looped, Asked(wanted={"alert": alert.id})).state == "finished"
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"), [(BOB, "Bob ended it with Ctrl-C"), (Asked(schedule="monday"), "a person cancelled its run in Prefect")]
+)
+def test_a_run_that_a_person_stops_closes_its_alert(asked: Asked, why: str, looped: Path, engine: Engine) -> None:
+    def ended(folder: Path, stage: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go(looped, asked, run=ended, cancelled=lambda: asked.person is None)
+    (record,) = slot.retrainings(engine)
+    assert (record.state, record.result) == ("stopped", {"error": why})
+    assert [(alert.state, alert.closing) for alert in alerts.listed(engine)] == [("closed", why)]
 
 
 def test_of_two_at_once_one_runs_and_the_other_is_refused(looped: Path, engine: Engine) -> None:

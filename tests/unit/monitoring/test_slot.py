@@ -138,6 +138,16 @@ def test_a_failed_retraining_is_tried_again_after_its_cooldown(url: str) -> None
         assert isinstance(claimed(engine, alert, now=NOW + 72 * HOUR), slot.Claim)
 
 
+def test_one_that_a_person_stops_closes_their_alert_opens_the_others_and_counts_for_nothing(url: str) -> None:
+    with loop(url) as engine:
+        other, theirs = raised(engine), raised(engine, window="w2", source="person")
+        claim = holding(engine, theirs)
+        assert slot.finish(engine, claim, "stopped", {"error": "Ada ended it"}, closes=[theirs.id], now=NOW + 60)
+        assert [state(engine, alert) for alert in (other, theirs)] == ["open", "closed"]
+        again = holding(engine, other, now=NOW + 61)
+        assert again.alerts == (other.id,)
+
+
 def test_an_unknown_alert_is_told_so(url: str) -> None:
     with loop(url) as engine:
         assert slot.claim(engine, "nobody", holder="h", live=LIVE, settings=settings()) == slot.Refusal(

@@ -5,7 +5,7 @@ from sqlalchemy import Engine, inspect, text
 from evergreen.monitoring import alerts, loop_tables, slot
 from tests.alert_factories import holding, loop, raised
 
-LATER = {"alerts": ("news",), "retrainings": ("news",)}
+LATER = {"alerts": ("news", "closing"), "retrainings": ("news",)}
 
 
 def aged(engine: Engine) -> None:
