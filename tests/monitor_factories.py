@@ -17,6 +17,7 @@ def facts(*, number: int = 1, since: float = 0.0, until: float = 10.0, model_ver
         "rows": 100,
         "looked_at": 100,
         "labelled": 0,
+        "late": 0,
         "accuracy_at_snapshot": 0.84,
         "descriptors": {"unknown_word_share": {"now": 0.06, "before": 0.05}},
         "drift": {"alarm": False, "level": 0.001, "p_value": 0.4, "tests": []},

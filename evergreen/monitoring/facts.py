@@ -1,6 +1,7 @@
 """The facts of a window: what policy, page and record are told of it.
 
-    {"id", "model_version", "reference", "since", "until", "number", "rows", "looked_at", "labelled", "accuracy_at_snapshot",
+    {"id", "model_version", "reference", "since", "until", "number", "rows", "looked_at", "labelled", "late",
+     "accuracy_at_snapshot",
      "drift": {"alarm", "level", "p_value", "tests": [...]}, "quality": {...} | null, "estimate": {...} | null,
      "descriptors": {name: {"now", "before"}}, "explanation": {"words", "rows", "slices"}, "report": file | null, "batch": file | null}
 
@@ -34,9 +35,13 @@ def facts(
     earlier: Sequence[Seen],
     reference: Reference,
     quality: dict[str, Any] | None,
+    late: int,
     settings: Monitor,
 ) -> dict[str, Any]:
-    """Return the facts of a window: `table` has its distinct texts (N), `seen` what there is to see of them."""
+    """Return the facts of a window: `table` has its distinct texts (N), `seen` what there is to see of them.
+
+    `late` answers of the window before reached the log after that was judged: they are looked at with the newest windows together alone.
+    """
     return {
         "id": span.id(subject),
         "model_version": subject.model_version,
@@ -47,6 +52,7 @@ def facts(
         "rows": traffic.rows,
         "looked_at": len(table),
         "labelled": traffic.labelled,
+        "late": late,
         "accuracy_at_snapshot": float((named(reference.rows, reference) == reference.truth).mean()),
         "drift": judge(reference, seen, number=span.number, settings=settings, earlier=earlier),
         "quality": quality,

@@ -51,12 +51,20 @@ def judge_window(
     """
     times = (span.since, span.until)
     traffic, table, seen = _rows(engine, subject, times, reference, model, settings)
-    before = history.read(engine, model_version=subject.model_version, reference=subject.reference, last=settings.pooled - 1)
-    earlier = [_earlier(engine, subject, one, reference, model, settings, copies) for one in before]
+    before = history.read(engine, model_version=subject.model_version, reference=subject.reference, last=max(1, settings.pooled - 1))
+    late = [_late(engine, subject, one) for one in before]
+    earlier = [
+        # A copy lacks what came in after it was made.
+        _earlier(engine, subject, one, reference, model, settings, None if more else copies)
+        for one, more in zip(before, late, strict=True)
+    ]
     if copies is not None:
         keep(seen, copies / f"{span.id(subject)}.parquet", most=settings.pooled)
     measured = measure(engine, subject.model_version, span.until, reference)
-    found = facts(subject, span, traffic, table=table, seen=seen, earlier=earlier, reference=reference, quality=measured, settings=settings)
+    found = facts(
+        subject, span, traffic, table=table, seen=seen, earlier=earlier, reference=reference, quality=measured,
+        late=late[-1] if late else 0, settings=settings,
+    )  # fmt: skip
     return Judgement(found, table, seen)
 
 
@@ -79,6 +87,11 @@ def worth_labelling(judgement: Judgement, reference: Reference, *, most: int) ->
     return batch(
         judgement.table, probabilities=seen.probabilities, embeddings=seen.embeddings, reference=reference.rows.embeddings, most=most
     )
+
+
+def _late(engine: Engine, subject: Subject, one: dict[str, Any]) -> int:
+    """Return how many answers of a judged window reached the log after it was judged; those deleted since hide as many."""
+    return max(0, window.count(engine, Window(one["since"], one["until"], subject.model_version)) - int(one["rows"]))
 
 
 def _earlier(

@@ -30,6 +30,8 @@ def markdown(found: "Look") -> str:
         return "\n".join(lines)
     facts = found.facts
     lines += [f"{moment(facts['since'])} to {moment(facts['until'])} UTC, {facts['rows']:,} answers, {facts['labelled']:,} labelled", ""]
+    if facts.get("late"):  # windows of an earlier time do not count them
+        lines += [late(facts), ""]
     lines += ["| accuracy | now | at the snapshot | lost |", "|---|---|---|---|"]
     lines += [
         _figures(name, facts, facts[part]) for name, part in (("by late labels", "quality"), ("estimated without labels", "estimate"))
@@ -51,6 +53,11 @@ def _changes(explanation: Facts) -> list[str]:
         return []
     rows = [f"| {_safe(name)} | {one['now']:.1%} | {one['before']:.1%} |" for name, one in changes]
     return ["## What has changed", "", "| | now | at the snapshot |", "|---|---|---|", *rows, ""]
+
+
+def late(facts: Facts) -> str:
+    """Say what became of answers that reached the log after their window had been judged."""
+    return f"{counted(facts['late'], 'answer')} of the window before came in after it was judged; the newest windows together hold them"
 
 
 def moment(seconds: float) -> str:

@@ -17,6 +17,7 @@ from evergreen.monitoring import alerts, history, request_log, slot, window
 from flows.__main__ import main
 from flows.commands.watching import show_look
 from flows.looking import look as module
+from flows.looking import words
 from tests.alert_factories import holding
 from tests.log_factories import labelled
 from tests.policy_factories import settings
@@ -62,6 +63,19 @@ def test_a_window_with_too_few_answers_waits_and_grows(project: Watched) -> None
     project.answer(quiet(30, seed=12), days=(1, 2))
     found = project.look(2.0).facts
     assert found and found["rows"] == 60 and found["since"] == START
+
+
+def test_answers_that_reach_the_log_late_are_counted_and_looked_at_with_the_newest_windows(project: Watched) -> None:
+    project.answer(quiet(60, seed=11), days=(0, 1))
+    assert project.look(1.0).facts["late"] == 0
+    project.answer(shifted(300, seed=1), days=(0.5, 0.9))  # as the service's journal tells them once the database is back
+    project.answer(quiet(60, seed=12), days=(1, 2))
+    found = project.look(2.0)
+    assert found.facts and (found.facts["rows"], found.facts["late"]) == (60, 300)
+    assert {test["scale"] for test in found.facts["drift"]["tests"] if test["alarm"]} == {"last 2 windows"}
+    assert "300 answers of the window before came in after it was judged" in words.markdown(found)
+    project.answer(quiet(60, seed=13), days=(2, 3))
+    assert project.look(3.0).facts["late"] == 0
 
 
 def test_looking_twice_at_once_judges_nothing_twice(project: Watched) -> None:

@@ -48,6 +48,13 @@ def test_it_shows_plots_and_every_window_with_its_decision() -> None:
     assert all(f"1970-01-0{2 + n}" in told for n in range(1, 6))
 
 
+def test_answers_that_came_late_are_told_and_windows_from_before_they_were_counted_still_shown() -> None:
+    assert "17 answers of the window before came in after it was judged" in page([facts(late=17)])
+    old = facts()
+    del old["late"]
+    assert "came in after" not in page([old]) + page([facts()])
+
+
 def test_every_string_of_a_stranger_is_escaped() -> None:
     evil = "<script>alert(1)</script>"
     words = [{"word": evil, "now": 0.2, "before": 0.0, "score": 4.0, "new": True}]
