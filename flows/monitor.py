@@ -13,6 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, State
 
 from flows import HOME
+from flows.looking import trouble
 from flows.looking.look import Look, look
 from flows.looking.words import markdown, sentence
 
@@ -23,7 +24,8 @@ T = TypeVar("T")
 def monitor(root: Path, since: float | None = None, until: float | None = None) -> State[str]:
     """Look at the next window of the live version's traffic, or the one between two times (seconds since 1970), and decide."""
     root = root.resolve()  # deployments say ".", wherever they run
-    found = look(root, home=HOME, since=since, until=until, step=as_task, say=get_run_logger().info)
+    with trouble.told(root, HOME, say=get_run_logger().info):
+        found = look(root, home=HOME, since=since, until=until, step=as_task, say=get_run_logger().info)
     _show(found)
     named = "Waiting" if found.waiting else "Completed"
     return Completed(name=named, message=sentence(found), data=sentence(found))
