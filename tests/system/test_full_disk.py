@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(900)
 SIZE = 300_000_000  # bytes
 LEFT = 40_000  # room for DVC's locks, and for no stage's work
 QUICK = "split"
-SMALL = {"calibrate", "audit", "gate", "challenge", "document"}  # fit into what is left, or nearly
+SMALL = {"validate", "calibrate", "audit", "gate", "challenge", "document"}  # fit into what is left, or nearly
 
 
 @pytest.fixture
