@@ -83,8 +83,10 @@ def _label(given: argparse.Namespace) -> None:
             raise MonitorError(
                 f"{given.file}: the request log holds no answer {unknown[0]!r} (and {len(unknown) - 1} others); nothing was taken in"
             )
-        request_log.insert(engine, told)
-    _console().print(Text(f"{counted(len(told), 'label')} taken in", style="green"))
+        news = [row for row in told if request_log.label_of(engine, row.request_id) != row.label]
+        request_log.insert(engine, news)
+    known = f"; {len(told) - len(news):,} had been told before" if len(news) < len(told) else ""
+    _console().print(Text(f"{counted(len(news), 'label')} taken in{known}", style="green"))
 
 
 def show_look(found: "Look", console: Console) -> None:

@@ -261,13 +261,25 @@ def test_labels_of_a_batch_come_in_by_the_command(project: Watched, monkeypatch:
     monkeypatch.chdir(project.root)
     for _ in range(2):
         main(["label", str(batch), "--log", project.url])
-    assert capsys.readouterr().out.count("3 labels taken in") == 2
+    assert capsys.readouterr().out == "3 labels taken in\n0 labels taken in; 3 had been told before\n"
     with project.engine() as engine:
         assert window.count(engine, request_log.Window(labelled=True)) == 3
     batch.write_text(f"id,label\n{'0' * 32},card\n", encoding="utf-8")
     with pytest.raises(SystemExit):
         main(["label", str(batch), "--log", project.url])
     assert "holds no answer" in capsys.readouterr().err
+
+
+def test_a_label_is_corrected_and_corrected_back(project: Watched, tmp_path: Path, capsys: Any) -> None:
+    project.answer(quiet(1, seed=1), days=(0, 1))
+    with project.engine() as engine:
+        with engine.connect() as connection:
+            [answer] = request_log.read(connection, request_log.Window())
+        for label in ("card", "fraud", "card"):
+            (tmp_path / "labels.csv").write_text(f"id,label\n{answer.request_id},{label}\n", encoding="utf-8")
+            main(["label", str(tmp_path / "labels.csv"), "--log", project.url])
+            assert request_log.label_of(engine, answer.request_id) == label
+    assert capsys.readouterr().out == 3 * "1 label taken in\n"
 
 
 @pytest.mark.long
