@@ -5,7 +5,6 @@ and needs no Prefect.
 """
 
 import json
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -26,7 +25,8 @@ from flows import HOME
 from flows.bridge.remote import fetch, output
 from flows.releasing import trials
 from flows.releasing.ledger import RELEASE_KEY, SIGNING, opened
-from flows.releasing.settle import STATE, Say, alone, announce, intents, overrides, settled, swapped, used, version_of_model
+from flows.releasing.scratch import scratch
+from flows.releasing.settle import STATE, Later, Say, alone, announce, intents, overrides, settled, swapped, used, version_of_model
 from flows.request_log import log_url
 
 if TYPE_CHECKING:
@@ -73,27 +73,26 @@ def release(
 
     Raises ReleaseError where it may not (its verdict is not PROMOTE, and nobody stands up for it) or cannot; then what was live still is.
     """
+    ledger = opened(root)
+    commit = ledger.registry.resolve(commit)
+    _refuse_tampered(ledger, commit)
     with ExitStack() as trial_lock:
-        with alone():
-            ledger = opened(root)
-            settled(ledger, say)
-            commit = ledger.registry.resolve(commit)
-            _refuse_tampered(ledger, commit)
-            with _fetched(root, commit, say) as bento:
-                told = _about(bento)
-                _permit(ledger, commit, told, override)
-                known = ledger.registry.version_of(commit)
-                intent = Intent(
-                    change=new_id(), event=event, model_version=told.model_version, version=known.name if known else None, commit=commit,
-                    who=who, why=why, facts={**(facts or {}), "verdict": told.verdict, "bento": told.digest}, breaking=_breaking(bento),
-                )  # fmt: skip
-                if override is not None:
-                    intent = _override(ledger, intent, override)
-                _sign(bento, say)
-                if settings is None or not _to_be_tried(settings, told):
-                    return _go_live(ledger, bento, intent, say)
-                trial_lock.enter_context(trials.watched(STATE, Place(HOME), told.digest))
-                trial = trials.begin(Place(HOME), bento, settings, say)
+        with _fetched(root, commit, say) as bento, alone(f"a {event} of {commit[:12]}", say) as later:
+            settled(ledger, say, later)
+            told = _about(bento)
+            _permit(ledger, commit, told, override)
+            known = ledger.registry.version_of(commit)
+            intent = Intent(
+                change=new_id(), event=event, model_version=told.model_version, version=known.name if known else None, commit=commit,
+                who=who, why=why, facts={**(facts or {}), "verdict": told.verdict, "bento": told.digest}, breaking=_breaking(bento),
+            )  # fmt: skip
+            if override is not None:
+                intent = _override(ledger, intent, override)
+            _sign(bento, say)
+            if settings is None or not _to_be_tried(settings, told):
+                return _go_live(ledger, bento, intent, say, later)
+            trial_lock.enter_context(trials.watched(STATE, Place(HOME), told.digest))
+            trial = trials.begin(Place(HOME), bento, settings, say)
         return _after_trial(root, trial, settings, intent, say)
 
 
@@ -102,10 +101,10 @@ def _after_trial(root: Path, trial: Live, settings: "Release", intent: Intent, s
     try:
         outcome = trials.watch(Place(HOME), trial, settings, log_url(), say)
     except BaseException:  # an unwatched trial must not go on
-        with alone():
+        with alone("the end of a trial", say):
             trials.end(Place(HOME), trial, say)
         raise
-    with alone():
+    with alone(f"the end of a trial, a {intent.event} of {(intent.commit or '')[:12]}", say) as later:
         ledger, place = opened(root), Place(HOME)
         unchanged = trials.end(place, trial, say)
         told = trials.described(outcome)
@@ -119,17 +118,17 @@ def _after_trial(root: Path, trial: Live, settings: "Release", intent: Intent, s
                 "verdict", who=BY_ITSELF, why=why, version=version.name, model_version=version.model_version, commit=version.commit,
                 facts={"verdict": "HOLD", "trial": told},
             )  # fmt: skip
-            announce(ledger, f"{version.name} was not released", why, say)
+            later.append(lambda: announce(ledger, f"{version.name} was not released", why, say))
             return Released(version, False, why, entry, told)
-        settled(ledger, say)
+        settled(ledger, say, later)
         assert trial.trial is not None
         tried = replace(intent, facts={**intent.facts, "trial": told})
-        return _go_live(ledger, place.bento(trial.trial.release), tried, say)
+        return _go_live(ledger, place.bento(trial.trial.release), tried, say, later)
 
 
 def roll_back(root: Path, *, who: str, why: str, say: Say = print) -> Live:
     """Make the version before this one live again. The service comes first: where git cannot be written, the ledger is told later."""
-    with alone():
+    with alone("a rollback", say) as later:
         place = Place(HOME)
         before = place.read()
         if before is None:
@@ -139,7 +138,7 @@ def roll_back(root: Path, *, who: str, why: str, say: Say = print) -> Live:
         try:
             ledger = used(root)
             if ledger is not None:
-                settled(ledger, say)
+                settled(ledger, say, later)
                 version = version_of_model(ledger, back.version)
                 _refuse_ended(ledger, version)
         except RegistryError as fault:
@@ -151,7 +150,7 @@ def roll_back(root: Path, *, who: str, why: str, say: Say = print) -> Live:
             intents().clear()
             return after
         try:
-            settled(ledger, say)
+            settled(ledger, say, later)
         except RegistryError as fault:
             say(f"it is done, and the ledger will be told by the next run: {fault}")
         return after
@@ -171,14 +170,10 @@ def _about(bento: Path) -> _Told:
 
 @contextmanager
 def _fetched(root: Path, commit: str, say: Say) -> Iterator[Path]:
-    """Give the Bento of a commit, every byte as the commit pins it, in a folder that goes at the end."""
-    target = STATE / BENTO
-    shutil.rmtree(target, ignore_errors=True)  # what a killed run left
-    try:
+    """Give the Bento of a commit, every byte as the commit pins it, in a folder that goes at the end. A remote may be slow, or hang."""
+    with scratch(STATE / BENTO) as folder:
         say(f"fetching the Bento of {commit[:12]}")
-        yield fetch(root, commit, output(root, commit, PACKAGE, BENTO), target)
-    finally:
-        shutil.rmtree(target, ignore_errors=True)
+        yield fetch(root, commit, output(root, commit, PACKAGE, BENTO), folder / BENTO)
 
 
 def _refuse_tampered(ledger: Ledger, commit: str) -> None:
@@ -265,12 +260,12 @@ def _to_be_tried(settings: "Release", told: _Told) -> bool:
     return settings.trial != "none" and live is not None and live.champion.version != told.model_version and running(Place(HOME))
 
 
-def _go_live(ledger: Ledger, bento: Path, intent: Intent, say: Say) -> Released:
+def _go_live(ledger: Ledger, bento: Path, intent: Intent, say: Say, later: Later) -> Released:
     """Write down what is wanted, swap, tell. Where the swap is refused the intent stays, for a service that is slow to do it yet."""
     intents().write(intent)
     place = Place(HOME)
     after = swapped(place, {"command": "swap", "bento": str(bento.resolve())}, lambda: _admitted(place, bento), say)
-    entries = settled(ledger, say)
+    entries = settled(ledger, say, later)
     entry = next((one for one in entries if one.facts.get("change") == intent.change), None)
     version = ledger.registry.version_of(intent.commit or "") or version_of_model(ledger, intent.model_version) or _named(ledger, intent)
     words = f"{version.name} is live" if entry else f"{version.name} was live already"

@@ -5,9 +5,11 @@ what has happened, and never does what has not. Knows nothing of Bentos or gates
 """
 
 import fcntl
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +25,34 @@ from flows.releasing import trials
 from flows.releasing.ledger import opened
 
 Say = Callable[[str], None]
+Later = list[Callable[[], None]]
 STATE = HOME / "release"
 UNKNOWN, NOTICED = "unknown", "what is live was changed outside of the registry, and noticed later"
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """Wait until no other process of this machine changes what is live, and keep others waiting."""
+def alone(what: str, say: Say = print) -> Iterator[Later]:
+    """Wait until no other process of this machine changes what is live, saying for whom, and keep others waiting.
+
+    Nothing that may hang belongs in here: an emergency waits for it. What is put off until `later` is done when others may go on.
+    """
     STATE.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (STATE / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    later: Later = []
+    try:
+        with (STATE / "lock").open("a+", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                say(f"waiting for {lock.read().strip() or 'another process'}: one change of what is live at a time")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            lock.truncate(0)
+            lock.write(f"process {os.getpid()} ({what})\n")
+            lock.flush()
+            yield later
+    finally:
+        for tell in later:
+            tell()
 
 
 def settle(root: Path, *, who: str = UNKNOWN, why: str = NOTICED, say: Say = print) -> list[Entry]:
@@ -41,9 +60,9 @@ def settle(root: Path, *, who: str = UNKNOWN, why: str = NOTICED, say: Say = pri
 
     `who` and `why` are told of a change that nobody had announced. Does nothing where no registry is in use.
     """
-    with alone():
+    with alone("bringing the ledger up to date", say) as later:
         ledger = used(root)
-        return settled(ledger, say, who=who, why=why) if ledger is not None else []
+        return settled(ledger, say, later, who=who, why=why) if ledger is not None else []
 
 
 def pending(entries: list[Entry]) -> Entry | None:
@@ -60,8 +79,8 @@ def overrides(entries: list[Entry], commit: str | None) -> Entry | None:
     return next((entry for entry in reversed(entries) if entry.event == "override" and entry.commit == commit), None)
 
 
-def settled(ledger: Ledger, say: Say, *, who: str = UNKNOWN, why: str = NOTICED) -> list[Entry]:
-    """Do the same for a ledger at hand; the caller holds `alone`."""
+def settled(ledger: Ledger, say: Say, later: Later, *, who: str = UNKNOWN, why: str = NOTICED) -> list[Entry]:
+    """Do the same for a ledger at hand; the caller holds `alone`, and tells people of it `later`."""
     trials.sweep(STATE, Place(HOME), say)
     live, intent = Place(HOME).read(), intents().read()
     if live is None:
@@ -83,7 +102,8 @@ def settled(ledger: Ledger, say: Say, *, who: str = UNKNOWN, why: str = NOTICED)
         entries.append(_tell(ledger, found, {"since": since, "bento": live.champion.digest, "replaced": told.version if told else None}))
         say(f"{champion} is live, and the ledger did not know: told as found")
     for entry in entries:
-        announce(ledger, f"{entry.version or entry.model_version} is live", f"{entry.event} by {entry.who}: {entry.why}", say)
+        title, body = f"{entry.version or entry.model_version} is live", f"{entry.event} by {entry.who}: {entry.why}"
+        later.append(partial(announce, ledger, title, body, say))
     if intent is None or wanted or intents().age() > SECONDS:
         intents().clear()  # a younger one may still come true: the service finishes what it was asked by a process that is gone
     return entries

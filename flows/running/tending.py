@@ -34,7 +34,7 @@ class Tending:
     def attend(self, say: Say) -> None:
         """Do one round."""
         settle(self.root, say=say)
-        with alone():
+        with alone("seeing to releases", say):
             ledger = used(self.root)
         if ledger is None:
             return

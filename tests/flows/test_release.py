@@ -1,10 +1,14 @@
 """How a version goes live and back, and what the ledger says of it, whoever is killed on the way."""
 
 import json
+import os
 import shutil
 import subprocess
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +28,7 @@ from flows.releasing import settle
 from flows.running import tending
 from tests.factories import LABELS
 from tests.flows.stored import repackaged, stored_project
-from tests.project_factories import copied, git
+from tests.project_factories import copied, git, until
 from tests.registry_factories import checkout, signed_ledger
 from tests.release_factories import bento_folder
 
@@ -122,7 +126,7 @@ def test_a_version_goes_live_is_tagged_and_told_beside_a_dirty_checkout(project:
     assert entry.facts["verdict"] == "PROMOTE"
     assert checkout(project) == before
     assert sound(project, home)
-    assert not (home / "release" / "bento").exists()
+    assert list((home / "release" / "bento").iterdir()) == []
 
 
 def test_versions_follow_one_another_and_go_back(project: Path, home: Path, commits: list[str]) -> None:
@@ -262,7 +266,7 @@ def test_a_release_killed_at_any_step_is_told_to_its_end_by_the_next_run(
     assert lines(project) == told
     assert registry.live() == registry.find("v1.1.0")
     assert len(registry.git.tags("model#prod#*")) == 2
-    assert not (home / "release" / "bento").exists()
+    assert list((home / "release" / "bento").iterdir()) == []
     assert sound(project, home)
 
 
@@ -318,6 +322,59 @@ def test_what_was_live_before_there_was_a_registry_is_its_first_line(template: P
         ("promotion", False, False),
     ]
     assert sound(project, home)
+
+
+def test_going_back_does_not_wait_for_a_download_that_hangs(
+    project: Path, home: Path, commits: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released(project, commits[0])
+    released(project, commits[1])
+    hangs, goes_on, real = threading.Event(), threading.Event(), release.fetch
+
+    def slow(*given: Any) -> Path:
+        hangs.set()
+        assert goes_on.wait(60)
+        return real(*given)
+
+    monkeypatch.setattr(release, "fetch", slow)
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(released, project, commits[1], event="rollback")
+        try:
+            assert hangs.wait(60)
+            release.roll_back(project, who="Bob", why="complaints", say=quiet)
+        finally:
+            goes_on.set()
+        assert other.result().live
+    assert [(event, version) for event, version, _ in lines(project)[2:]] == [("rollback", "v1.0.0"), ("rollback", "v1.1.0")]
+
+
+def test_who_has_to_wait_is_told_for_whom(home: Path) -> None:
+    said: list[str] = []
+
+    def wait() -> None:
+        with settle.alone("a rollback", said.append):
+            pass
+
+    with ThreadPoolExecutor(1) as pool:
+        with settle.alone("a promotion of 0123", quiet):
+            other = pool.submit(wait)
+            until(lambda: said)
+        other.result()
+    assert said == [f"waiting for process {os.getpid()} (a promotion of 0123): one change of what is live at a time"]
+
+
+def test_people_are_told_when_others_may_go_on(project: Path, commits: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy2(ROOT / "params.yaml", project)
+    told, waited = [], []
+
+    def notify(settings: object, event: str, title: str, *_: object, **__: object) -> None:
+        told.append(title)
+        with settle.alone("a look", waited.append):
+            pass
+
+    monkeypatch.setattr("flows.notify.notify", notify)
+    released(project, commits[0])
+    assert (told, waited) == (["v1.0.0 is live"], [])
 
 
 def test_where_git_cannot_be_written_going_back_works_and_is_told_later(project: Path, home: Path, commits: list[str]) -> None:
