@@ -23,7 +23,7 @@ def read_labels(path: Path, *, now: float) -> list[Labelled]:
     try:
         found = _rows(path, reader, now)
     except csv.Error as fault:
-        raise MonitorError(f"{path}, line {reader.line_num}: {fault}; is a quotation mark missing there, or before?") from None
+        raise MonitorError(f"{path}, after line {reader.line_num}: {fault}; is a quotation mark missing?") from None
     if not found:
         raise MonitorError(f"{path} holds no label yet; fill in its column label")
     return found
