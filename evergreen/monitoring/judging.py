@@ -81,12 +81,10 @@ def measure(engine: Engine, model_version: str, until: float, reference: Referen
     return quality(labelled, at_snapshot, confidence_of_all=of_all)
 
 
-def worth_labelling(judgement: Judgement, reference: Reference, *, most: int) -> pd.DataFrame:
-    """Return the rows of a judged window that are worth a label, the most telling first."""
-    seen = judgement.seen
-    return batch(
-        judgement.table, probabilities=seen.probabilities, embeddings=seen.embeddings, reference=reference.rows.embeddings, most=most
-    )
+def worth_labelling(judgement: Judgement, reference: Reference, *, most: int, seed: int) -> pd.DataFrame:
+    """Return the rows of a judged window that are worth a label, the most telling first, and some drawn at random."""
+    arrays = {"probabilities": judgement.seen.probabilities, "embeddings": judgement.seen.embeddings}
+    return batch(judgement.table, **arrays, reference=reference.rows.embeddings, most=most, seed=seed)
 
 
 def _late(engine: Engine, subject: Subject, one: dict[str, Any]) -> int:

@@ -1,7 +1,9 @@
 """The batch worth labelling: the texts of a window that would teach most, with the reasons, as a file that a person fills in.
 
 A text is worth a label where the model is torn between two answers (uncertain), where it is unlike all that the reference holds (novel),
-and where no text in the batch so far is like it (diverse). Works on arrays and tables; knows nothing of logs and decisions.
+and where no text in the batch so far is like it (diverse). One row in four is drawn at random from all that could be asked for: of texts
+that the model is sure of and has met before a batch would otherwise say nothing, and measured quality stands on those, too (quality.py
+weighs labels by confidence, which takes some of every confidence). Works on arrays and tables; knows nothing of logs and decisions.
 
 Sources: Settles, Active learning literature survey (2009), for the margin; Sener and Savarese, Active learning for convolutional neural
 networks: a core-set approach (ICLR 2018), for the greedy choice of rows far from one another.
@@ -15,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+RANDOM_EVERY = 4  # of so many rows of a batch the last is drawn at random
 NEIGHBOURS = 5  # of a text in the reference, whose mean distance is its novelty
 PIECE = 500  # rows compared at a time
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that begins so
@@ -23,9 +26,11 @@ Floats = NDArray[np.float64]
 
 
 def batch(
-    traffic: pd.DataFrame, *, probabilities: NDArray[Any], embeddings: NDArray[Any], reference: NDArray[Any], most: int
+    traffic: pd.DataFrame, *, probabilities: NDArray[Any], embeddings: NDArray[Any], reference: NDArray[Any], most: int, seed: int
 ) -> pd.DataFrame:
     """Return at most `most` unlabelled rows of a window (N), the most telling first, with `uncertain`, `novel` (both 0-1) and `why`.
+
+    Every fourth is one of a simple random sample of the unlabelled texts, so that whoever fills in only the first rows labels some.
 
     `probabilities` is (N, labels), `embeddings` (N, size), `reference` the reference's embeddings (M, size). Equal texts count once.
     """
@@ -35,9 +40,11 @@ def batch(
     top = np.sort(probabilities[candidates], axis=1)
     uncertain = _ranks(-(top[:, -1] - top[:, -2]) if top.shape[1] > 1 else np.zeros(len(candidates)))
     novel = _ranks(_novelty(embeddings[candidates], reference))
-    chosen = _spread((uncertain + novel) / 2, _unit(embeddings[candidates]), most)
+    drawn = np.random.default_rng(seed).permutation(len(candidates))[: min(most, len(candidates)) // RANDOM_EVERY].tolist()
+    telling = _spread((uncertain + novel) / 2, _unit(embeddings[candidates]), most - len(drawn), but=drawn)
+    chosen = _mixed(telling, drawn)
     found = traffic.iloc[candidates[chosen]].reset_index(drop=True)
-    why = [_why(first, second) for first, second in zip(uncertain[chosen], novel[chosen], strict=True)]
+    why = ["drawn at random" if row in drawn else _why(uncertain[row], novel[row]) for row in chosen]
     return found.assign(uncertain=uncertain[chosen].round(3), novel=novel[chosen].round(3), why=why)
 
 
@@ -65,13 +72,23 @@ def write_batch(rows: pd.DataFrame, path: Path) -> None:
     beside.replace(path)
 
 
-def _spread(worth_N: Floats, unit_NE: Floats, most: int) -> list[int]:
-    """Choose greedily by worth times distance to what is chosen already."""
+def _mixed(telling: list[int], drawn: list[int]) -> list[int]:
+    """Return the rows with one that was drawn after every three that are telling."""
+    mixed: list[int] = []
+    for place, row in enumerate(telling):
+        mixed.append(row)
+        if place % (RANDOM_EVERY - 1) == RANDOM_EVERY - 2:
+            mixed.extend(drawn[place // (RANDOM_EVERY - 1) :][:1])
+    return mixed
+
+
+def _spread(worth_N: Floats, unit_NE: Floats, most: int, but: list[int]) -> list[int]:
+    """Choose greedily by worth times distance to what is chosen already; the rows `but` are none of them."""
     distance_N = np.ones(len(worth_N))
     chosen: list[int] = []
-    for _ in range(min(most, len(worth_N))):
+    for _ in range(min(most, len(worth_N) - len(but))):
         gain_N = worth_N * distance_N
-        gain_N[chosen] = -1.0
+        gain_N[[*chosen, *but]] = -1.0
         chosen.append(int(gain_N.argmax()))
         distance_N = np.minimum(distance_N, np.maximum(0.0, 1 - unit_NE @ unit_NE[chosen[-1]]))
     return chosen

@@ -42,7 +42,7 @@ def placed(home: Path, params: Params, judgement: "Judgement", reference: "Refer
 
     facts = {**judgement.facts, "report": f"reports/{judgement.facts['id']}.html" if report else None}
     if facts["drift"]["alarm"]:
-        rows = worth_labelling(judgement, reference, most=params.monitor.batch)
+        rows = worth_labelling(judgement, reference, most=params.monitor.batch, seed=params.monitor.seed)
         if len(rows):
             facts["batch"] = f"batches/{facts['id']}.csv"
             write_batch(rows, home / FOLDER / facts["batch"])
