@@ -50,6 +50,7 @@ def run(given: argparse.Namespace) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     ending = Ending()
     with _alone(), ExitStack() as stack:
+        connection.RECORD.unlink(missing_ok=True)  # what a killed one left sends others to a server that is gone
         stack.callback(connection.RECORD.unlink, missing_ok=True)
         machine = Machine(root, given, console)
         stack.callback(machine.stop)

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import socket
+import urllib.error
 import urllib.request
 from dataclasses import asdict, dataclass
 
@@ -36,16 +37,22 @@ class Up:
         beside.replace(RECORD)
 
 
-def running() -> Up | None:
-    """Return the `evergreen up` of this project, or None where none runs: it holds a lock for as long as it lives."""
+def held() -> bool:
+    """Say whether an `evergreen up` of this project lives: it holds a lock for as long as it does."""
     try:
         with LOCK.open("r") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return None
+        return False
     except FileNotFoundError:
-        return None
+        return False
     except BlockingIOError:
-        pass
+        return True
+
+
+def running() -> Up | None:
+    """Return the `evergreen up` of this project, or None where none runs, or it is still coming up."""
+    if not held():
+        return None
     try:
         return Up(**json.loads(RECORD.read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -81,6 +88,17 @@ def healthy(api: str) -> bool:
         return False
 
 
+def reachable(api: str) -> bool:
+    """Say whether anything answers on an address, be it that we must say who we are."""
+    try:
+        with urllib.request.urlopen(f"{api}/health", timeout=10):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError):
+        return False
+
+
 def free_port(wanted: int) -> int:
     """Return the wanted port, or any free one for 0; raise PipelineError where somebody has it."""
     with socket.socket() as trying:
@@ -89,7 +107,7 @@ def free_port(wanted: int) -> int:
             trying.bind((LOOPBACK, wanted))
         except OSError:
             raise PipelineError(
-                f"port {wanted} is taken, perhaps by another Prefect server; name another: evergreen up --prefect-port 0, "
-                f"or use that server: PREFECT_API_URL=http://{LOOPBACK}:{wanted}/api evergreen up"
+                f"port {wanted} is taken, perhaps by another project's Prefect server, and each project needs one of its own; "
+                "name another: evergreen up --prefect-port 0"
             ) from None
         return int(trying.getsockname()[1])

@@ -29,10 +29,13 @@ SETTINGS = {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1", "PRE
 def begin(root: Path) -> Callable[[], None]:
     """Have Prefect use the server that is there, or start one; return what waits until it answers.
 
-    That raises PipelineError with the end of the server's log where it does not come up.
+    That raises PipelineError with the end of the server's log where it does not come up; this does where the one that is there is silent.
     """
-    found = connection.api()
+    found = connection.api() or _of_up()
     if found:
+        if not connection.reachable(found):
+            how = "PREFECT_API_URL names it: start it, or unset that" if os.environ.get("PREFECT_API_URL") else "see `evergreen status`"
+            raise PipelineError(f"no Prefect server answers on {found}; {how}")
         os.environ["PREFECT_API_URL"] = found
         return lambda: None
     port = connection.free_port(0)
@@ -44,6 +47,21 @@ def begin(root: Path) -> Callable[[], None]:
     atexit.register(_end, server)  # before Prefect registers anything: the last to be called
     server.start()
     return lambda: _wait(server, os.environ["PREFECT_API_URL"])
+
+
+def _of_up() -> str | None:
+    """Return the address of an `evergreen up` that is still coming up: a second server beside it would use the same database file."""
+    deadline, told = time.monotonic() + SECONDS_TO_COME_UP, False
+    while connection.held():
+        if found := connection.running():
+            return found.api
+        if time.monotonic() > deadline:
+            raise PipelineError(f"`evergreen up` has not come up within {SECONDS_TO_COME_UP} s; see what it says, or end it")
+        if not told:
+            told = True
+            print("`evergreen up` is coming up; waiting for its server …", file=sys.stderr)
+        time.sleep(0.1)
+    return None
 
 
 def _wait(server: Component, api: str) -> None:

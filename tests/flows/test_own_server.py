@@ -1,5 +1,6 @@
 """A server for one command: in place of Prefect's stands an application that only says that it is well."""
 
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,6 +63,30 @@ def test_one_that_does_not_come_up_is_quoted(started: list[Component], tmp_path:
 
 
 def test_a_server_that_is_there_is_used(started: list[Component], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    monkeypatch.setattr(own_server, "APPLICATION", "stand_in:make")
     own_server.begin(tmp_path)()
-    assert started == [] and os.environ["PREFECT_API_URL"] == "http://127.0.0.1:1/api"
+    there = os.environ["PREFECT_API_URL"]
+    own_server.begin(tmp_path)()
+    assert len(started) == 1 and os.environ["PREFECT_API_URL"] == there
+
+
+def test_one_that_is_named_and_silent_is_told_by_its_address(
+    started: list[Component], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    with pytest.raises(PipelineError, match=r"no Prefect server answers on http://127\.0\.0\.1:1/api; PREFECT_API_URL names it"):
+        own_server.begin(tmp_path)
+    assert started == []
+
+
+def test_one_that_is_coming_up_is_waited_for(
+    started: list[Component], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(connection, "RECORD", tmp_path / "up.json")
+    monkeypatch.setattr(connection, "reachable", lambda api: api == "http://127.0.0.1:2/api")
+    with connection.LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        monkeypatch.setattr(own_server.time, "sleep", lambda _: connection.Up(1, "http://127.0.0.1:2/api").write())
+        own_server.begin(tmp_path)()
+    assert started == [] and os.environ["PREFECT_API_URL"] == "http://127.0.0.1:2/api"
+    assert capsys.readouterr().err.count("is coming up") == 1

@@ -83,7 +83,9 @@ def names(processes: list[Any]) -> list[str]:
     return found
 
 
-def test_a_taken_port_is_one_clear_message(project: Path, home: Path) -> None:
+def test_a_taken_port_is_one_clear_message_and_what_a_killed_one_left_is_gone(project: Path, home: Path) -> None:
+    home.mkdir()
+    (home / "up.json").write_text('{"pid": 1, "api": "http://127.0.0.1:1/api"}')
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
