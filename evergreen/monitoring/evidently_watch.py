@@ -8,7 +8,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ READING = (
     "column, below it, raise no alarm by themselves."
 )
 NUMBER_METHOD, CATEGORY_METHOD = "wasserstein", "jensenshannon"
+HARMLESS = "‹"  # for "<" in what callers told: a report downloaded from the workspace is written by Evidently, which does not escape it
 LEAST_P = 1e-6  # below it a p-value is drawn as this
 COLUMN_LEVEL = 0.1  # of Evidently's distances, its own default
 PANELS = (  # what the dashboard shows: title, size, and figures with their names
@@ -115,11 +116,12 @@ def window_report(facts: Facts, now: pd.DataFrame, before: pd.DataFrame) -> Snap
     figures = figures_of(facts)
     definition = DataDefinition(numerical_columns=[*numbers, *figures], categorical_columns=names)
     sets = [
-        Dataset.from_pandas(table[columns].reset_index(drop=True).assign(**figures), data_definition=definition) for table in (now, before)
+        Dataset.from_pandas(_inert(table[columns].reset_index(drop=True), names).assign(**figures), data_definition=definition)
+        for table in (now, before)
     ]
     methods = {name: NUMBER_METHOD if name in numbers else CATEGORY_METHOD for name in columns}
     metrics = [
-        WindowFacts(facts=json.dumps(facts), tests=[]),
+        WindowFacts(facts=json.dumps(facts).replace("<", HARMLESS), tests=[]),
         *(WindowFigure(figure=name, tests=[]) for name in figures),
         DataDriftPreset(columns=columns, per_column_method=methods, threshold=COLUMN_LEVEL),
     ]
@@ -127,6 +129,10 @@ def window_report(facts: Facts, now: pd.DataFrame, before: pd.DataFrame) -> Snap
     with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Evidently's own, about columns that do not vary
         return Report(metrics).run(*sets, timestamp=ended, name=f"window {facts['number']} of {facts['model_version']}")
+
+
+def _inert(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    return table.assign(**{name: table[name].str.replace("<", HARMLESS, regex=False) for name in names})
 
 
 def figures_of(facts: Facts) -> dict[str, float]:

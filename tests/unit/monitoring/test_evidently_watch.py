@@ -50,6 +50,27 @@ def test_no_name_that_a_caller_told_becomes_a_script(watch: ModuleType, tmp_path
     assert scripts(made) == scripts(plain) and HOSTILE not in made and "alert(1)" in made
 
 
+def test_a_report_downloaded_from_the_workspace_holds_no_script_of_a_caller(watch: ModuleType, tmp_path: Path) -> None:
+    from evidently.core.report import Snapshot
+    from evidently.ui.workspace import Workspace
+
+    told = drifting(quality=measured(0.7))
+    told["drift"]["tests"][0]["note"] = told["quality"]["groups"][0]["name"] = told["explanation"]["words"][0]["word"] = HOSTILE
+    hostile = watch.window_report(told, columns(60, 1).assign(group_age_band=HOSTILE), columns(200, 2))
+    for report, name in (
+        (hostile, "hostile"),
+        (watch.window_report(drifting(quality=measured(0.7)), columns(60, 1), columns(200, 2)), "plain"),
+    ):
+        watch.keep_run(report, tmp_path / name, "harbour-inbox")
+    pages = []
+    for name in ("hostile", "plain"):
+        kept = Workspace.create(str(tmp_path / name))
+        [project] = kept.list_projects()
+        [run] = [kept.get_run(project.id, run) for run in kept.list_runs(project.id)]
+        pages.append(Snapshot.load_dict(run.dict()).get_html_str(as_iframe=False))  # as the workspace's own server does
+    assert scripts(pages[0]) == scripts(pages[1]) and HOSTILE not in pages[0] and "alert(1)" in pages[0]
+
+
 def test_the_workspace_holds_each_window_once_with_its_figures(watch: ModuleType, tmp_path: Path) -> None:
     windows = [facts(number=1), drifting(number=2, since=10.0, until=20.0, quality=measured(0.7))]
     for window in [*windows, windows[1]]:
