@@ -6,7 +6,8 @@ Works in bounded steps, so that whoever calls it can do other things in between.
 import math
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, Select, delete, func, select, text
+from sqlalchemy import Connection, Engine, Select, delete, func, select, text
+from sqlalchemy.exc import OperationalError
 
 from evergreen.monitoring.request_log import answers, feedback
 
@@ -15,7 +16,7 @@ STEPS = 10  # transactions of one call
 PAGES = 2000  # of SQLite, given back to the disk in one call
 ROOM = 0.95  # of the bound is what is left when the oldest rows went for their size
 SAMPLE = 1000  # rows whose size is looked at in PostgreSQL
-INDEX_BYTES = 400  # of a row's index entries and header in PostgreSQL, about
+INDEX_BYTES = 400  # of a row's index entries and header, about
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,9 @@ def _delete(engine: Engine, query: Select[tuple[str]]) -> int:
 def rows_and_bytes(engine: Engine) -> tuple[int, int]:
     """Return how many answers there are and how many bytes the log takes.
 
-    SQLite: the pages in use. PostgreSQL keeps the room of deleted rows, so its files say nothing of what is left: the
-    smaller of their size and of rows times the size of recent ones, index entries included (an estimate).
+    SQLite: the pages in use, those of other tables in the same file left out. PostgreSQL keeps the room of deleted rows, so its
+    files say nothing of what is left: the smaller of their size and of rows times the size of recent ones, index entries
+    included (an estimate).
     """
     with engine.connect() as connection:
         rows = connection.execute(select(func.count()).select_from(answers)).scalar_one()
@@ -70,11 +72,25 @@ def rows_and_bytes(engine: Engine) -> tuple[int, int]:
             pages, free, size = (
                 connection.execute(text(f"PRAGMA {name}")).scalar_one() for name in ("page_count", "freelist_count", "page_size")
             )
-            return rows, (pages - free) * size
+            return rows, _of_the_log(connection, rows, (pages - free) * size)
         files = "SELECT sum(pg_total_relation_size(to_regclass(name))) FROM (VALUES ('answers'), ('feedback')) AS tables (name)"
         newest = f"(SELECT * FROM answers ORDER BY time DESC LIMIT {SAMPLE}) AS sample"
         mean = connection.execute(text(f"SELECT coalesce(avg(pg_column_size(sample.*)), 0) FROM {newest}")).scalar_one()
         return rows, min(int(connection.execute(text(files)).scalar_one()), int(rows * (float(mean) + INDEX_BYTES)))
+
+
+def _of_the_log(connection: Connection, rows: int, used: int) -> int:
+    """Return how much of SQLite's file is the log's own: alerts, windows and decisions lie there too, and no answer makes room for them."""
+    others = text("SELECT name FROM sqlite_master WHERE rootpage > 0 AND tbl_name NOT IN ('answers', 'feedback')")
+    names = connection.execute(others).scalars().all()
+    try:  # a tree at a time: only its own pages are looked at
+        one = text("SELECT coalesce(sum(pgsize), 0) FROM dbstat WHERE name = :name AND aggregate = TRUE")
+        return used - sum(int(connection.execute(one, {"name": name}).scalar_one()) for name in names)
+    except OperationalError:  # an SQLite that was built without dbstat
+        size = " + ".join(f"length(CAST({column.name} AS BLOB))" for column in answers.columns)
+        newest = f"(SELECT {size} AS size FROM answers ORDER BY time DESC LIMIT {SAMPLE})"
+        mean = connection.execute(text(f"SELECT coalesce(avg(size), 0) FROM {newest}")).scalar_one()
+        return min(used, int(rows * (float(mean) + INDEX_BYTES)))
 
 
 def _give_back(engine: Engine) -> bool:

@@ -18,6 +18,7 @@ MOST_ALERTS = 100
 MOST_FACTS = 32  # labels kept of an alert
 MOST_CHARACTERS = 500  # kept of a reason or a label
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+VERSION = re.compile(r"[0-9a-f]{12}")  # all digits, it would look like a telephone number
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
 
@@ -76,7 +77,8 @@ class AlertBody(Told):
         """The alerts that are told of; what is resolved is none."""
         if self.alerts is None:
             at = self.time.timestamp() if self.time else None
-            return [Rung(str(self.key), _kept(self.trigger or "told"), _kept(str(self.because)), self.model_version, at)]
+            about = _version(self.model_version)
+            return [Rung(str(self.key), _kept(self.trigger or "told"), _kept(str(self.because)), about, at)]
         return [_rung(one) for one in self.alerts if one.status != "resolved"]
 
 
@@ -85,8 +87,13 @@ def _rung(one: Firing) -> Rung:
     words = one.annotations.get("summary") or one.annotations.get("description") or name
     at = one.startsAt.timestamp() if one.startsAt else None
     labels = {_kept(label): _kept(value) for label, value in sorted(one.labels.items())[:MOST_FACTS]}
-    about = one.labels.get("model_version") or None
+    about = _version(one.labels.get("model_version"))
     return Rung(f"{one.fingerprint} {at}", _kept(name), _kept(words), about, at, lasting=True, facts={"labels": labels})
+
+
+def _version(name: str | None) -> str | None:
+    """Return a model's version as it is; what is none may hold anything, and is kept like any other words."""
+    return name if name and VERSION.fullmatch(name) else _kept(name or "") or None
 
 
 def _kept(words: str) -> str:

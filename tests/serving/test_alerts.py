@@ -99,6 +99,15 @@ def test_personal_data_and_long_words_are_not_kept(made: Service, caller: TestCl
     assert "[PHONE]" in rung.because and len(rung.because) <= MOST_CHARACTERS
 
 
+def test_a_model_version_is_bounded_and_masked_and_a_real_one_is_left_alone(made: Service, caller: TestClient) -> None:
+    for version in ("ada@example.org " + "x" * 400_000, "442079460958"):
+        body = {"alerts": [{**FIRING, "labels": {"alertname": "a", "model_version": version}}]}
+        assert caller.post("/alerts", json=body).status_code == 200
+    [long, real] = made.bell.rung
+    assert long.model_version is not None and long.model_version.startswith("[EMAIL] ") and len(long.model_version) <= MOST_CHARACTERS
+    assert real.model_version == "442079460958"
+
+
 def test_only_a_key_made_for_it_may_alert(tmp_path: Path) -> None:
     keys = tmp_path / "keys.json"
     (_, usual), (_, alerting) = KeyFile(keys).create("shop"), KeyFile(keys).create("alertmanager", ("alert",))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import event, func, select, text
 
 from evergreen.monitoring import retention
 from evergreen.monitoring.request_log import answers, feedback
@@ -49,6 +49,25 @@ def test_beyond_the_size_the_oldest_go_until_the_rest_fits(url: str) -> None:
         assert 200 < left < 350
         assert smaller <= size // 2
         assert texts(engine) == [row.text for row in rows[-left:]]
+
+
+@pytest.mark.parametrize("dbstat", [True, False])
+def test_what_else_lies_in_the_same_database_costs_no_answer(url: str, dbstat: bool) -> None:
+    with filled(url, [answered(f"{number:04d}" + "x" * 500, time=NOW - 1000 + number) for number in range(200)]) as engine:
+        if not dbstat:
+            event.listen(engine, "before_cursor_execute", _without_dbstat, retval=True)
+        _, alone = rows_and_bytes(engine)
+        with engine.begin() as connection:
+            connection.execute(text("CREATE TABLE alerts (facts TEXT)"))
+            connection.execute(text("INSERT INTO alerts VALUES (:facts)"), [{"facts": "y" * 20_000} for _ in range(100)])
+        _, beside = rows_and_bytes(engine)
+        assert beside < alone + 20_000
+        finish(engine, Limits(seconds=10 * DAY, bytes=2 * alone))
+        assert len(texts(engine)) == 200
+
+
+def _without_dbstat(connection, cursor, statement, parameters, context, many):
+    return statement.replace("FROM dbstat", "FROM missing"), parameters
 
 
 def test_nothing_goes_while_everything_fits(url: str) -> None:
