@@ -122,6 +122,12 @@ def git(folder: Path, *words: str) -> str:
     return subprocess.run(["git", *words], cwd=folder, env=told, capture_output=True, text=True, check=True).stdout
 
 
+def parents(folder: Path, commit: str | None) -> list[str]:
+    """The parents of a commit, the first one first."""
+    assert commit is not None
+    return git(folder, "rev-list", "--no-walk", "--parents", commit).split()[1:]
+
+
 def until(happens: Callable[[], bool]) -> None:
     """Wait for something; fail when it does not come."""
     deadline = time.monotonic() + PATIENCE

@@ -73,10 +73,6 @@ class Git:
         done = self._done(["rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"])
         return done.stdout.decode().strip() or None if done.returncode == 0 else None
 
-    def parents(self, commit: str) -> list[str]:
-        """Return the parents of a commit, the first one first."""
-        return self.run("rev-list", "--no-walk", "--parents", commit).decode().split()[1:]
-
     def is_ancestor(self, one: str, other: str) -> bool:
         """Say whether a commit is another one or among its ancestors."""
         return self._done(["merge-base", "--is-ancestor", one, other]).returncode == 0

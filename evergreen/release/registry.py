@@ -94,10 +94,6 @@ class Registry:
         """Return the newest version on a commit, if it has one."""
         return next((version for version in reversed(self.versions()) if version.commit == commit), None)
 
-    def next_version(self, *, breaking: bool = False) -> str:
-        """Return the name after the highest one ever given: v1.0.0, v1.1.0 ...; with `breaking`, v2.0.0."""
-        return _next(self._named(), breaking=breaking)
-
     def tag(self, version: str, commit: str, *, model_version: str = "", why: str = "") -> Version:
         """Name a commit's version. The same once more is no error; the name on another commit is."""
         if not SEMVER.fullmatch(version):

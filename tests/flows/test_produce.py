@@ -22,7 +22,7 @@ from flows.making.champion import champion_of
 from flows.making.produce import Candidate, of_another_commit
 from tests.loop_factories import PIPELINE, quickly, wish
 from tests.loop_runs import follow, go_live, make, pointed_at, told
-from tests.project_factories import git
+from tests.project_factories import git, parents
 
 # DVC and its libraries use what others are about to drop.
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -30,8 +30,8 @@ pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 def test_a_first_version_is_two_commits_behind_the_code_and_two_lines_of_the_ledger(looped: Path, loop_first: Candidate) -> None:
     registry = Registry(looped)
-    assert registry.git.parents(loop_first.commit) == [loop_first.inputs]
-    assert registry.git.parents(loop_first.inputs) == [git(looped, "rev-parse", "main").strip()]
+    assert parents(registry.git.root, loop_first.commit) == [loop_first.inputs]
+    assert parents(registry.git.root, loop_first.inputs) == [git(looped, "rev-parse", "main").strip()]
     assert registry.git.is_ancestor(loop_first.commit, registry.head() or "")
     lines = Ledger(registry).read()
     assert [(line.event, line.commit, line.model_version) for line in lines] == [
@@ -74,7 +74,7 @@ def test_a_retraining_grows_the_data_and_names_the_champion(looped: Path, loop_f
     assert made.model_version != loop_first.model_version
     line = next(line for line in Ledger(registry).read() if line.commit == made.commit and line.event == "candidate")
     assert line.facts["data"] == made.data
-    assert registry.git.parents(made.inputs)[1] == git(looped, "rev-parse", "main").strip()
+    assert parents(registry.git.root, made.inputs)[1] == git(looped, "rev-parse", "main").strip()
 
 
 def test_the_commit_of_inputs_pins_data_and_champion(looped: Path, loop_home: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from evergreen.errors import RegistryError
 from evergreen.release.ledger import LEDGER, Entry, Ledger
 from evergreen.release.registry import Registry
 from evergreen.release.signing import create_key
-from tests.project_factories import git
+from tests.project_factories import git, parents
 from tests.registry_factories import candidate, checkout, faults, repository, signed_ledger
 
 ROOT = Path(__file__).parents[3]
@@ -57,7 +57,7 @@ def test_a_candidate_lands_and_is_told_of_in_one_step_beside_a_dirty_checkout(le
     entry = ledger.append("candidate", who="retrain", why="drift", commit=made, facts={"accuracy": 0.8}, lands=made)
     head = ledger.registry.head()
     assert head is not None
-    assert ledger.registry.git.parents(head) == [made]
+    assert parents(ledger.registry.git.root, head) == [made]
     assert ledger.registry.read("dvc.lock") == b"lock 1\n"
     assert ledger.read() == [entry]
     assert faults(ledger, keys) == []
@@ -71,7 +71,7 @@ def test_what_was_told_meanwhile_stays_when_a_candidate_lands(ledger: Ledger, ke
     before = ledger.registry.head()
     ledger.append("candidate", who="retrain", why="drift", commit=slow, lands=slow)
     assert [entry.event for entry in ledger.read()] == ["candidate", "promotion", "rollback", "candidate"]
-    assert ledger.registry.git.parents(ledger.registry.head() or "") == [before, slow]
+    assert parents(ledger.registry.git.root, ledger.registry.head()) == [before, slow]
     assert ledger.registry.read("dvc.lock") == b"lock 2\n"
     assert faults(ledger, keys) == []
 

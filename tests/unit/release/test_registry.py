@@ -11,7 +11,7 @@ import pytest
 from evergreen.errors import RegistryError
 from evergreen.release.plumbing import STALE
 from evergreen.release.registry import Registry
-from tests.project_factories import git
+from tests.project_factories import git, parents
 from tests.registry_factories import candidate, checkout, repository
 
 
@@ -41,7 +41,7 @@ def test_a_commit_holds_exactly_what_was_given(registry: Registry) -> None:
     assert registry.read("deep/er/file", made) == raw
     assert registry.read("params.yaml", made) is None
     assert registry.read("deep/er", made) is None
-    assert registry.git.parents(made) == [head]
+    assert parents(registry.git.root, made) == [head]
     assert git(root, "log", "-1", "--format=%B", made).strip() == "told"
 
 
@@ -74,7 +74,7 @@ def test_versions_are_counted_up_and_found_by_every_name(registry: Registry) -> 
     for name in ("v1.10.0", "1.10.0", "model@v1.10.0", "model010", commits[10][:10]):
         assert registry.find(name).commit == commits[10]
     assert registry.register(commits[3], model_version="model003").name == "v1.3.0"
-    assert registry.next_version(breaking=True) == "v2.0.0"
+    assert registry.register(candidate(registry, 12), model_version="new012", breaking=True).name == "v2.0.0"
     with pytest.raises(RegistryError, match=r"fits several versions; they are: v1\.0\.0 \(model000\)"):
         registry.find("model0")
     with pytest.raises(RegistryError, match="is no version here"):
