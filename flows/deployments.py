@@ -5,6 +5,7 @@ pool's base job template (deploy/prefect). Bringing a server up to date twice ch
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -27,6 +28,7 @@ from prefect.workers.process import ProcessWorker
 from evergreen.config import load_params
 from evergreen.errors import PipelineError
 from flows.automations import retrain_on_alert
+from flows.running.prefect_api import mark_of
 from flows.schedules import placeholders
 
 FILE = "prefect.yaml"
@@ -120,7 +122,7 @@ async def _deployment(
             entrypoint=item["entrypoint"],
             name=item["name"],
             description=item["description"],
-            tags=item["tags"],
+            tags=[*item["tags"], *_mark()],
             parameters=item["parameters"],
             schedules=schedules,
             concurrency_limit=ConcurrencyLimitConfig(**limit) if (limit := item.get("concurrency_limit")) else None,
@@ -129,6 +131,11 @@ async def _deployment(
         )
     except (OSError, MissingFlowError, ScriptError) as fault:
         raise PipelineError(f"the flow {item['entrypoint']} of {FILE} cannot be loaded from {root}: {fault}") from None
+
+
+def _mark() -> list[str]:
+    """Return the tag of the project that `evergreen up` runs; deployments made from elsewhere belong to nobody's folder."""
+    return [mark_of(os.environ["EVERGREEN_PROJECT"])] if os.environ.get("EVERGREEN_PROJECT") else []
 
 
 def _merged(own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from evergreen.processes import start
 from evergreen.release.control import running as answers
 from evergreen.release.live import Place
 from flows import HOME
-from flows.running import connection
+from flows.running import connection, prefect_api
 from flows.running.components import LOGS, Component, Ending, last_words
 
 PORT = 4200
@@ -121,6 +121,7 @@ class Machine:
             self.server.start()
         if not self._server_answers(ending):
             return False
+        self._refuse_to_share()
         if not self._deployed(ending):
             return False
         self.worker.start()
@@ -187,6 +188,21 @@ class Machine:
             if time.monotonic() > deadline:
                 raise PipelineError(f"no Prefect server answers on {self.api} within {SECONDS_TO_COME_UP} s; its log: {self.server.log}")
         return False
+
+    def _refuse_to_share(self) -> None:
+        """Refuse a server with another project's deployments: names are the same, and each alert would start both retrainings."""
+        if self.own_server:
+            return
+        try:
+            others = prefect_api.others(self.api, str(self.root))
+        except OSError as fault:
+            raise PipelineError(f"Prefect refuses on {self.api} ({fault}); name and password belong in PREFECT_API_AUTH_STRING") from None
+        if others:
+            raise PipelineError(
+                f"the Prefect server on {self.api} runs the project {', '.join(others)}; two on one server would retrain each other. Give "
+                "this one a server of its own: unset PREFECT_API_URL and run evergreen up --prefect-port 0. Where that project is gone or "
+                "was moved, delete its deployments: prefect deployment delete monitor/monitor, and retrain/retrain"
+            )
 
     def _deployed(self, ending: Ending) -> bool:
         """Bring the server up to date; return False where the end was asked for first."""

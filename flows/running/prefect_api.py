@@ -10,10 +10,12 @@ import urllib.request
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from http.client import HTTPException
+from socket import gethostname
 from typing import Any
 from uuid import uuid4
 
 SECONDS = 10
+MARK = "project "  # begins the tag by which a deployment says whose it is
 
 
 def ask(api: str, path: str, body: Any, *, seconds: float = SECONDS) -> Any:
@@ -35,6 +37,17 @@ def _authorization() -> dict[str, str]:
     if both := os.environ.get("PREFECT_API_AUTH_STRING"):
         return {"authorization": f"Basic {base64.b64encode(both.encode()).decode()}"}
     return {}
+
+
+def mark_of(project: str) -> str:
+    """Return the tag that says to which project's folder a deployment belongs."""
+    return f"{MARK}{gethostname()}:{project}"
+
+
+def others(api: str, project: str) -> list[str]:
+    """Return the other projects whose deployments a server holds. Raises OSError where it does not answer."""
+    tags = {tag for item in ask(api, "deployments/filter", {}) for tag in item["tags"] if tag.startswith(MARK)}
+    return sorted(tag.removeprefix(MARK) for tag in tags - {mark_of(project)})
 
 
 def emit(api: str, event: str, *, resource: Mapping[str, str], payload: Mapping[str, Any]) -> None:

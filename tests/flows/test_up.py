@@ -16,9 +16,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from evergreen.errors import PipelineError
+from flows import deployments
 from flows.commands import up as up_command
 from flows.commands.status import Status
 from flows.commands.up import Machine
+from flows.running import prefect_api
 from tests.postgresql import Server
 from tests.prefect_factories import PATIENCE, ask, belonging, environment, evergreen, prefect_server, stand_in_project, until
 
@@ -109,6 +112,20 @@ def test_a_damaged_setting_is_told_before_anything_starts(project: Path, home: P
     assert done.returncode == 1
     assert "params.yaml" in done.stderr and "Traceback" not in done.stderr
     assert not (home / "logs").exists()
+
+
+def test_a_server_that_runs_another_project_is_refused_and_ones_own_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(up_command, "HOME", tmp_path)
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    monkeypatch.setenv("EVERGREEN_PROJECT", str(tmp_path))
+    theirs = prefect_api.mark_of("/their/project")
+    there: list[dict[str, Any]] = [{"tags": ["evergreen", *deployments._mark()]}, {"tags": ["evergreen"]}, {"tags": []}]
+    monkeypatch.setattr(prefect_api, "ask", lambda *_: there)
+    machine = Machine(tmp_path, argparse.Namespace(prefect_port=0, port=0, poll=1.0), Console(file=io.StringIO()))
+    machine._refuse_to_share()
+    there.append({"tags": ["evergreen", theirs]})
+    with pytest.raises(PipelineError, match=r"runs the project .*:/their/project; .* evergreen up --prefect-port 0"):
+        machine._refuse_to_share()
 
 
 def test_what_cannot_be_shown_is_told_once_and_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
