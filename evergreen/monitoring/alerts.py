@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, Row, func, select, update
+from sqlalchemy import Connection, Engine, Row, delete, func, select, update
 
 from evergreen.monitoring.loop_tables import alerts, alone, clock, retrainings
 from evergreen.monitoring.request_log import storable
@@ -201,6 +201,12 @@ def close(engine: Engine, alert_id: str, closing: str, *, now: float | None = No
         return _alert(row) if row else None
 
     return alone(engine, work)
+
+
+def forget(engine: Engine, *, before: float) -> None:
+    """Delete the alerts that were closed before a time, in whatever way, and told of. Retrainings stay: the policy counts them."""
+    over = alerts.c.state.not_in(("open", "taken")) & (alerts.c.closed < before) & alerts.c.news.is_distinct_from("given up")
+    alone(engine, lambda connection: connection.execute(delete(alerts).where(over)))
 
 
 def untold(engine: Engine, news: News) -> Sequence[Alert]:

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Say = Callable[[str], None]
 HISTORY = 400  # windows that a decision may look back on
-LOST = 7 * 86_400  # seconds within which a decision whose alert was never raised still raises it
+DAY = 86_400.0  # seconds
+LOST = 7 * DAY  # seconds within which a decision whose alert was never raised still raises it
 
 
 class Step(Protocol):
@@ -100,6 +101,7 @@ def look(
             say(waiting)
         decision = step("decide", lambda: _decide(engine, asked, version.model_version, facts, reference))
         say(f"decision: {decision.action}; {decision.because}")
+        forget(engine, asked, version.model_version)
         try:
             if judgement and evidently:
                 step("report by Evidently", lambda: look_pages.report(home, params, judgement, reference))
@@ -121,6 +123,15 @@ def finish(engine: "Engine", asked: Asked, reference: "Reference", step: Step, s
         if alerts.find(engine, alerts.id_of(**_about(decision))) is None:
             say(f"the decision to retrain on window {decision.window} raised no alert; raising it now")
             _alert(engine, asked, decision)
+
+
+def forget(engine: "Engine", asked: Asked, live: str) -> None:
+    """Delete what is older than the log keeps answers, and needed by no look to come."""
+    from evergreen.monitoring import alerts, history
+
+    before = asked.now - max(asked.params.serve.log.keep_days * DAY, LOST + DAY)
+    history.forget(engine, before=before, live=live, keep=HISTORY)
+    alerts.forget(engine, before=before)
 
 
 def _judge(

@@ -111,6 +111,18 @@ def test_nothing_is_sent_while_a_retraining_runs_and_at_once_after_it_crashed(ur
         assert sent is not None and (sent.id, sent.emissions) == (alert.id, 1)
 
 
+def test_closed_alerts_go_by_age_and_what_waits_or_is_untold_stays(url: str) -> None:
+    with loop(url) as engine:
+        done = raised(engine)
+        slot.finish(engine, holding(engine, done), "finished", now=NOW + 600)
+        waiting = raised(engine, window="w2", now=NOW + 100 * HOUR)
+        alerts.forget(engine, before=NOW + 600)
+        assert alerts.find(engine, done.id) is not None
+        alerts.forget(engine, before=NOW + 1000 * HOUR)
+        assert [alert.id for alert in alerts.listed(engine)] == [waiting.id]
+        assert alerts.standing(engine, LIVE).starts == (NOW,)
+
+
 def test_the_standing_is_what_the_policy_wants_to_know(url: str) -> None:
     with loop(url) as engine:
         assert alerts.standing(engine, LIVE) == alerts.Standing()
