@@ -13,8 +13,8 @@ from evergreen.errors import EvergreenError
 from flows.commands import alerts, compare, deploy, keys, ledger, policy, promote, service, signing, status, traffic, up, watching
 from flows.commands import reproduce as reproduce_page
 from flows.commands import retrain as retrain_now
+from flows.commands.screen import screen
 
-PLAIN_WIDTH = 110
 OWN = {"evergreen", "flows"}
 
 
@@ -102,7 +102,7 @@ def _train(given: argparse.Namespace) -> None:
     from flows.bridge.healing import heal
     from flows.commands.summary import show_summary
 
-    console, root = _console(), Path.cwd()
+    console, root = screen(), Path.cwd()
     heal(root, say=console.print)
     plan = pipeline.read_pipeline(root)
     if not given.force and not pipeline.changed(root):
@@ -112,11 +112,6 @@ def _train(given: argparse.Namespace) -> None:
     else:
         _run_flow(root, console, force=given.force)
     show_summary(root, plan, console)
-
-
-def _console() -> Console:
-    """Return the terminal; where the output is none (a file, a log), lines of PLAIN_WIDTH columns."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
 
 def _run_flow(root: Path, console: Console, *, force: bool) -> None:
@@ -146,7 +141,7 @@ def _summary(given: argparse.Namespace) -> None:
     from flows.commands.summary import show_summary
 
     root = Path.cwd()
-    show_summary(root, pipeline.read_pipeline(root), _console())
+    show_summary(root, pipeline.read_pipeline(root), screen())
 
 
 if __name__ == "__main__":

@@ -3,21 +3,17 @@
 What a look is stands in flows/looking/look.py, and works without Prefect.
 """
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, State
 
 from flows import HOME
 from flows.looking import trouble
 from flows.looking.look import Look, look
 from flows.looking.words import markdown, sentence
-
-T = TypeVar("T")
+from flows.tasks import as_task
 
 
 @flow(name="monitor", log_prints=False)
@@ -29,11 +25,6 @@ def monitor(root: Path, since: float | None = None, until: float | None = None) 
     _show(found)
     named = "Waiting" if found.waiting else "Completed"
     return Completed(name=named, message=sentence(found), data=sentence(found))
-
-
-def as_task(name: str, work: Callable[[], T]) -> T:
-    """Run a part of the look as a task of the flow run."""
-    return task(work, name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)()
 
 
 def _show(found: Look) -> None:

@@ -24,7 +24,7 @@ from evergreen.release.registry import Version
 from flows import HOME
 from flows.bridge.remote import fetch, output
 from flows.releasing import trials
-from flows.releasing.ledger import RELEASE_KEY, SIGNING, opened
+from flows.releasing.ledger import BY_ITSELF, RELEASE_KEY, SIGNING, opened
 from flows.releasing.scratch import scratch
 from flows.releasing.settle import STATE, Later, Say, alone, announce, intents, overrides, settled, swapped, used, version_of_model
 from flows.request_log import log_url
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 PACKAGE, BENTO = "package", "bento"
 SERVICE, ARTIFACT = Path("src") / "service.json", Path("src") / "artifact" / "artifact.json"
-BY_ITSELF = "Evergreen"
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,13 @@ from evergreen.release.reproduction import Comparison, compared, differing
 from evergreen.release.vouching import vouched
 from evergreen.reports import read_report
 from flows import tasks
+from flows.bridge import DVC_LOCK
 from flows.bridge.objects import FOLDER, Objects, Output, digest, matches, opened, outputs_of, recorded
 from flows.bridge.pipeline import Pipeline, environment, read_pipeline
 from flows.bridge.session import session
 from flows.bridge.workspace import workspace
 from flows.releasing.ledger import trusted_keys
 
-LOCK = "dvc.lock"
 OWN_CACHE = Path(".dvc/cache")  # in the worktree: nothing that an earlier run has made is at hand
 MEASURED = {("compress", "latency")}  # outputs that hold measured times, by stage and name; each stage's own record is one too
 
@@ -36,7 +36,7 @@ def reproduce(root: Path, version: str) -> Comparison:
     registry = Registry(root)
     found = registry.find(version)
     notes = vouched(registry, found, trusted_keys())
-    lock = registry.read(LOCK, found.commit) or b""
+    lock = registry.read(DVC_LOCK, found.commit) or b""
     record = {out.path: out for out in recorded(lock)}
     if not record:
         raise PipelineError(f"{found.name} (commit {found.commit[:12]}) records no outputs: it was not made by the pipeline")

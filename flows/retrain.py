@@ -3,13 +3,11 @@
 What a retraining is stands in flows/making/retraining.py, and works without Prefect.
 """
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 from prefect.states import Completed, State
 
@@ -18,9 +16,7 @@ from flows.making.words import markdown
 from flows.pages import rules
 from flows.running.alerting import cancelled
 from flows.running.connection import api
-from flows.tasks import reproduce
-
-T = TypeVar("T")
+from flows.tasks import as_task, reproduce
 
 
 @flow(name="retrain", log_prints=False)
@@ -46,11 +42,6 @@ def retrain(
     _show(outcome)
     named = "Refused" if outcome.candidate is None else str(outcome.candidate.verdict["verdict"]).capitalize()
     return Completed(name=named, message=outcome.words, data=outcome.words)
-
-
-def as_task(name: str, work: Callable[[], T]) -> T:
-    """Run a part as a task of the flow run."""
-    return task(work, name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)()
 
 
 def _say(words: str) -> None:

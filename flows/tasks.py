@@ -1,11 +1,19 @@
 """The steps that flows are made of, as Prefect tasks."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, State
 
 from flows.bridge import pipeline
+from flows.steps import T
+
+
+def as_task(name: str, work: Callable[[], T]) -> T:
+    """Run a part as a task of the flow run."""
+    return task(work, name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)()
 
 
 @task(name="reproduce", task_run_name="{stage}")

@@ -19,7 +19,8 @@ from flows.bridge.pipeline import read_pipeline
 from flows.making import champion, keepsakes, retraining
 from flows.making.champion import champion_of
 from flows.making.inputs import gathered
-from flows.making.produce import Candidate, Order, plainly, produce
+from flows.making.produce import Candidate, Order, produce
+from flows.steps import plainly
 from tests.factories import LABELS
 from tests.log_factories import answered, labelled
 from tests.loop_factories import loop_project, quickly

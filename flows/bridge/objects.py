@@ -20,10 +20,10 @@ from dvc.repo import Repo
 
 from evergreen.errors import PipelineError
 from flows import HOME
+from flows.bridge import REMOTE
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it was built
 FOLDER = ".dir"  # ends the name of an object that lists the files of a folder
-REMOTE = "evergreen"
 
 
 class ObjectError(PipelineError):

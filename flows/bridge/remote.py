@@ -17,8 +17,9 @@ import yaml
 from evergreen.errors import RegistryError
 from evergreen.release.registry import Registry
 from flows import HOME
+from flows.bridge import DVC_LOCK
 
-LOCK, POINTER = "dvc.lock", ".dvc"
+POINTER = ".dvc"
 
 
 def recorded(root: Path, commit: str) -> dict[str, str]:
@@ -27,7 +28,7 @@ def recorded(root: Path, commit: str) -> dict[str, str]:
 
     registry = Registry(root)
     commit = registry.resolve(commit)
-    found = {out.path: out.oid for out in objects.recorded(registry.read(LOCK, commit) or b"")}
+    found = {out.path: out.oid for out in objects.recorded(registry.read(DVC_LOCK, commit) or b"")}
     for name in registry.git.files(commit):
         if name.endswith(POINTER):
             outs = yaml.safe_load(registry.read(name, commit) or b"{}")["outs"]
@@ -38,7 +39,7 @@ def recorded(root: Path, commit: str) -> dict[str, str]:
 def output(root: Path, commit: str, stage: str, name: str) -> str:
     """Return the path of a stage's output, by the name that its command gives it, as a commit records the command."""
     registry = Registry(root)
-    stages = (yaml.safe_load(registry.read(LOCK, registry.resolve(commit)) or b"{}") or {}).get("stages", {})
+    stages = (yaml.safe_load(registry.read(DVC_LOCK, registry.resolve(commit)) or b"{}") or {}).get("stages", {})
     words = shlex.split(str(stages.get(stage, {}).get("cmd", "")))
     path = next((word.partition("=")[2] for word in words if word.startswith(f"{name}=")), None)
     if path is None:

@@ -18,8 +18,7 @@ from evergreen.errors import PipelineError, RegistryError
 from evergreen.monitoring.records import new_id
 from evergreen.release.plumbing import Git
 from flows import HOME, WORKTREES
-
-REMOTE = "evergreen"
+from flows.bridge import REMOTE
 
 
 @contextmanager

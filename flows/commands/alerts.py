@@ -1,16 +1,13 @@
 """`evergreen alerts`: who has asked for a retraining, and what became of it."""
 
 import argparse
-import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from evergreen.errors import MonitorError
-
-PLAIN_WIDTH = 140
+from flows.commands.screen import screen
 
 
 def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -52,7 +49,7 @@ def _shown(given: argparse.Namespace) -> None:
 
     with opened(Path.cwd()) as engine:
         found = alerts.listed(engine, states=("open", "taken") if given.open else None, limit=given.limit)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    console = screen(140)
     if not found:
         return console.print("No alert is open." if given.open else "No alert has been raised yet.")
     table = Table(box=None, pad_edge=False, header_style="dim")

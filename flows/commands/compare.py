@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import sys
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -11,13 +9,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from flows.commands.screen import screen, when
 from flows.request_log import log_url, moment, opened
 
 if TYPE_CHECKING:
     from evergreen.evaluation.sequential import Bounds
     from evergreen.monitoring.comparison import Arm, Comparison
 
-PLAIN_WIDTH = 110
 SHOWN = 8  # disagreements and labels in a table, at most
 COLOURS = {"better": "bold green", "no worse": "bold green", "worse": "bold red", "not yet": "bold yellow"}
 
@@ -53,7 +51,7 @@ def _run(given: argparse.Namespace) -> None:
         content = {**comparison.report(), "sentence": sentence(comparison), "notes": list(notes(comparison))}
         print(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
         return
-    show(comparison, Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH))
+    show(comparison, screen())
 
 
 def _compared(given: argparse.Namespace) -> "Comparison":
@@ -77,7 +75,7 @@ def show(comparison: "Comparison", console: Console) -> None:
     trial = comparison.trial
     console.print()
     console.print(Text.assemble((f"{trial.mode.capitalize()}  ", "bold"), trial.challenger, (" against ", "dim"), trial.champion))
-    console.print(Text(f"from {_when(trial.start)} to {_when(trial.end)}", style="dim"))
+    console.print(Text(f"from {when(trial.start)} to {when(trial.end)}", style="dim"))
     console.print()
     console.print(Padding(_figures(comparison), (0, 0, 0, 2)))
     for heading, table in (("Where they disagree", _disagreements(comparison)), ("Right, by label", _labels(comparison))):
@@ -171,7 +169,3 @@ def _share(bounds: "Bounds") -> tuple[str, str]:
 
 def _milliseconds(value: float) -> str:
     return f"{value:,.1f} ms" if value == value else "-"
-
-
-def _when(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")

@@ -5,17 +5,15 @@ The key that signs lies in EVERGREEN_HOME/signing; it is made when something is 
 
 import argparse
 import json
-import sys
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from evergreen.errors import RegistryError
+from flows.commands.screen import screen, when
 from flows.releasing import ledger as kept
 from flows.request_log import moment
 
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     from evergreen.release.ledger import Entry
     from evergreen.release.registry import Version
 
-PLAIN_WIDTH = 110
 COLOURS = {"promotion": "green", "rollback": "yellow", "override": "yellow", "found": "yellow"}
 
 
@@ -74,8 +71,8 @@ def _show(given: argparse.Namespace) -> None:
     table = _table("#", "when", "event", "version", "model", "who", "why")
     for entry in shown:
         event = Text(entry.event, style=COLOURS.get(entry.event, ""))
-        table.add_row(str(entry.number), _when(entry.moment), event, entry.version or "-", entry.model_version or "-", entry.who, entry.why)
-    _console().print(table)
+        table.add_row(str(entry.number), when(entry.moment), event, entry.version or "-", entry.model_version or "-", entry.who, entry.why)
+    screen().print(table)
 
 
 def _verify(given: argparse.Namespace) -> None:
@@ -102,17 +99,17 @@ def _who(given: argparse.Namespace) -> None:
     entry = Ledger(Registry(Path.cwd())).who_was_live(given.at)
     if entry is None:
         first = next((one for one in entries if one.event in GOES_LIVE), None)
-        told = f"the first went live {_when(first.since)}" if first else "nothing has gone live yet"
-        raise RegistryError(f"nothing was live {_when(given.at)} by this ledger: {told}")
+        told = f"the first went live {when(first.since)}" if first else "nothing has gone live yet"
+        raise RegistryError(f"nothing was live {when(given.at)} by this ledger: {told}")
     if given.json:
         print(json.dumps(asdict(entry), ensure_ascii=False))
         return
     after = next((one for one in entries if one.number > entry.number and one.event in GOES_LIVE and one.since > given.at), None)
-    console = _console()
+    console = screen()
     console.print(
         Text.assemble((entry.version or "no version", "bold green"), f"  model {entry.model_version}  commit {(entry.commit or '-')[:12]}")
     )
-    console.print(f"live from {_when(entry.since)} {f'to {_when(after.since)}' if after else 'until now'}")
+    console.print(f"live from {when(entry.since)} {f'to {when(after.since)}' if after else 'until now'}")
     console.print(f"{entry.event} by {entry.who}: {entry.why}  (line {entry.number} of the ledger)")
 
 
@@ -139,9 +136,9 @@ def _versions(given: argparse.Namespace) -> None:
     for entry in candidates:
         told = _verdict(entry.commit, entries)
         table.add_row(
-            "-", entry.model_version or "-", (entry.commit or "-")[:12], _when(entry.moment), told["verdict"] or "-", "-", told["why"] or ""
+            "-", entry.model_version or "-", (entry.commit or "-")[:12], when(entry.moment), told["verdict"] or "-", "-", told["why"] or ""
         )
-    _console().print(table)
+    screen().print(table)
 
 
 def _row(version: "Version", entries: "list[Entry]", live: "Version | None") -> dict[str, Any]:
@@ -152,9 +149,9 @@ def _row(version: "Version", entries: "list[Entry]", live: "Version | None") -> 
         "version": version.name,
         "model_version": version.model_version,
         "commit": version.commit,
-        "made": _when(version.time),
+        "made": when(version.time),
         "live": live == version,
-        "since": _when(went[-1].since) if went else None,
+        "since": when(went[-1].since) if went else None,
         **_verdict(version.commit, entries),
     }
 
@@ -165,12 +162,8 @@ def _verdict(commit: str | None, entries: "list[Entry]") -> dict[str, Any]:
     verdict = next((entry.facts["verdict"] for entry in reversed(told) if entry.facts.get("verdict")), None)
     overridden = next((entry for entry in reversed(told) if entry.event == "override"), None)
     if overridden:
-        return {"verdict": verdict, "why": f"{overridden.who}, until {_when(overridden.facts['until'])}: {overridden.why}"}
+        return {"verdict": verdict, "why": f"{overridden.who}, until {when(overridden.facts['until'])}: {overridden.why}"}
     return {"verdict": verdict, "why": told[-1].why if told else None}
-
-
-def _when(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def _table(*titles: str) -> Table:
@@ -178,7 +171,3 @@ def _table(*titles: str) -> Table:
     for title in titles:
         table.add_column(title, overflow="fold", no_wrap=title in ("when", "version", "made", "live since"))
     return table
-
-
-def _console() -> Console:
-    return Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)

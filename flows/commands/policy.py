@@ -2,17 +2,16 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from evergreen.errors import ConfigError, MonitorError
 from evergreen.wording import counted
+from flows.commands.screen import screen
 from flows.request_log import log_url, moment, opened
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from evergreen.monitoring.backtest import Replay
     from evergreen.sections.loop import Policy
 
-PLAIN_WIDTH = 120
 WINDOW = {
     "id",
     "model_version",
@@ -133,7 +131,7 @@ def _as_json(found: "Replay") -> dict[str, Any]:
 
 
 def _show(columns: "dict[str, Replay]", params: "Params", hours: float | None) -> None:
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    console = screen(120)
     last = next(reversed(columns.values()))
     console.print()
     console.print(Text(f"{counted(len(last.steps), 'window')}, {counted(last.answers, 'answer')}", style="bold"))

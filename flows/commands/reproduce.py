@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from evergreen.release.reproduction import Comparison, Row
+from flows.commands.screen import screen
 
-PLAIN_WIDTH = 110
 STYLES = {"equal": "green", "measured": "dim", "differs": "bold red", "missing": "bold red"}
 
 
@@ -33,7 +33,7 @@ def run(given: argparse.Namespace) -> None:
 
     registry = Registry(Path.cwd())
     vouched(registry, registry.find(given.version), trusted_keys())  # a refusal needs no flow run
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    console = screen()
     console.print(Text("Starting a flow run; every stage of the version runs again …", style="dim"))
     HOME.mkdir(parents=True, exist_ok=True)
     check_room(HOME)

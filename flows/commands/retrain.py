@@ -2,14 +2,12 @@
 
 import argparse
 import getpass
-import sys
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
-PLAIN_WIDTH = 110
+from flows.commands.screen import screen
 
 
 def add_commands(commands: Any) -> None:
@@ -26,7 +24,7 @@ def _retrain(given: argparse.Namespace) -> None:
     from flows.bridge import pipeline
     from flows.running import own_server
 
-    root, console = Path.cwd(), Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    root, console = Path.cwd(), screen()
     pipeline.read_pipeline(root)
     HOME.mkdir(parents=True, exist_ok=True)
     console.print(Text("Starting a flow run …", style="dim"))

@@ -5,14 +5,13 @@ Every part may be missing (no service, no Prefect, no request log, no git): then
 
 import argparse
 import json
-import sys
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +22,7 @@ from evergreen.release.control import running as answers
 from evergreen.release.live import Place
 from evergreen.wording import counted
 from flows import HOME
+from flows.commands.screen import screen
 from flows.running import connection, prefect_api
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from flows.running.components import Component
 
-PLAIN_WIDTH = 110
 STATES = {"Completed": "green", "Running": "cyan", "Failed": "red", "Crashed": "red", "Cancelled": "yellow", "Late": "yellow"}
 
 
@@ -90,7 +89,7 @@ def _status(given: argparse.Namespace) -> None:
     if given.json:
         print(json.dumps(asdict(status), indent=2))
         return
-    Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(shown(status))
+    screen().print(shown(status))
 
 
 def gather(root: Path, api: str | None) -> Status:

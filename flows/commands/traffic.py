@@ -1,25 +1,23 @@
 """`evergreen traffic export | status | prune`: what the request log holds, taken out as examples, and cut back."""
 
 import argparse
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from evergreen.errors import LogError
 from evergreen.wording import counted
+from flows.commands.screen import screen
 from flows.request_log import log_url, moment, opened, settings
 
 if TYPE_CHECKING:
     from evergreen.monitoring.overview import Overview
     from evergreen.monitoring.records import Role
 
-PLAIN_WIDTH = 110
 ROLES: dict[str, "tuple[Role, ...]"] = {
     "answered": ("champion", "canary"),
     "champion": ("champion",),
@@ -61,7 +59,7 @@ def _export(given: argparse.Namespace) -> None:
     if given.since is not None and given.until is not None and given.since >= given.until:
         raise LogError(f"the window is empty: --since {_moment(given.since)} does not lie before --until {_moment(given.until)}")
     window = Window(given.since, given.until, given.model_version, ROLES[given.role], given.labelled)
-    console = _console()
+    console = screen()
     with opened(given.log or log_url()) as engine, console.status("writing …"):
         written = export(engine, window, given.out, groups=given.group)
     if not written.rows:
@@ -90,7 +88,7 @@ def _status(given: argparse.Namespace) -> None:
     from evergreen.monitoring.journal import pending_lines
     from evergreen.monitoring.overview import overview
 
-    console, waiting = _console(), pending_lines(spool())
+    console, waiting = screen(), pending_lines(spool())
     try:
         with opened(given.log or log_url()) as engine:
             found, place = overview(engine), str(engine.url)
@@ -148,7 +146,7 @@ def _prune(given: argparse.Namespace) -> None:
         )
     if days < 0 or megabytes <= 0:
         raise LogError("--days must not be negative, and --megabytes must be positive")
-    console = _console()
+    console = screen()
     with opened(given.log or log_url()) as engine, console.status("deleting …"):
         before, now = overview(engine), time.time()
         while not retire(engine, Limits(seconds=days * 86_400, bytes=int(megabytes * 1e6)), now=now):
@@ -160,7 +158,3 @@ def _prune(given: argparse.Namespace) -> None:
 
 def _moment(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
-
-
-def _console() -> Console:
-    return Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)

@@ -23,13 +23,13 @@ from evergreen.processes import start
 from evergreen.release.control import running as answers
 from evergreen.release.live import Place
 from flows import HOME
+from flows.commands.screen import screen
 from flows.running import connection, prefect_api
 from flows.running.components import LOGS, Component, Ending, last_words
 
 PORT = 4200
 SECONDS_TO_COME_UP = 180
 EVERY = 5.0  # seconds between two looks at what there is to show
-PLAIN_WIDTH = 110
 
 
 def add_commands(commands: Any) -> None:
@@ -47,7 +47,7 @@ def run(given: argparse.Namespace) -> None:
     if not (root / "dvc.yaml").is_file():
         raise PipelineError(f"there is no dvc.yaml in {root}; run this in the project's own folder")
     load_params(root / "params.yaml")  # its faults are told before anything starts
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    console = screen()
     ending = Ending()
     with _alone(), ExitStack() as stack:
         connection.RECORD.unlink(missing_ok=True)  # what a killed one left sends others to a server that is gone

@@ -1,7 +1,6 @@
 """`evergreen monitor [show | dashboard]`: look at live traffic now, show what was seen and decided. `evergreen label`: bring labels in."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +11,13 @@ from rich.text import Text
 
 from evergreen.errors import MonitorError
 from evergreen.wording import counted
+from flows.commands.screen import screen
 from flows.request_log import log_url, moment, opened
 
 if TYPE_CHECKING:
     from evergreen.monitoring.history import Recorded
     from flows.looking.look import Look
 
-PLAIN_WIDTH = 110
 SHOWN = 20
 PORT = 8085
 ACTIONS = {"retrain": "bold red", "wait": "bold yellow", "nothing": "green"}
@@ -51,7 +50,7 @@ def add_commands(commands: Any) -> None:
 def _look(given: argparse.Namespace) -> None:
     from flows.looking.look import look
 
-    console = _console()
+    console = screen()
     found = look(Path.cwd(), url=given.log, since=given.since, until=given.until, say=lambda _: None)
     show_look(found, console)
 
@@ -65,7 +64,7 @@ def _dashboard(given: argparse.Namespace) -> None:
         raise MonitorError(f"there is nothing to show yet: {folder} is made with the first window (evergreen monitor)")
     from evergreen.monitoring.evidently_watch import serve
 
-    console = _console()
+    console = screen()
     console.print(Text(f"Evidently's pages are on http://127.0.0.1:{given.port} until Ctrl-C", style="green"))
     serve(folder, port=given.port)
 
@@ -86,7 +85,7 @@ def _label(given: argparse.Namespace) -> None:
         news = [row for row in told if request_log.label_of(engine, row.request_id) != row.label]
         request_log.insert(engine, news)
     known = f"; {len(told) - len(news):,} had been told before" if len(news) < len(told) else ""
-    _console().print(Text(f"{counted(len(news), 'label')} taken in{known}", style="green"))
+    screen().print(Text(f"{counted(len(news), 'label')} taken in{known}", style="green"))
 
 
 def show_look(found: "Look", console: Console) -> None:
@@ -185,7 +184,7 @@ def _show(given: argparse.Namespace) -> None:
     if given.json:
         print(json.dumps({"windows": windows, "decisions": [asdict(one) for one in decisions]}, indent=2, ensure_ascii=False))
         return
-    console = _console()
+    console = screen()
     console.print()
     if given.window:
         show_window(windows[0], console)
@@ -227,7 +226,3 @@ def _table(*columns: tuple[str, Any]) -> Table:
     for name, justify in columns:
         table.add_column(name, justify=justify, overflow="fold")
     return table
-
-
-def _console() -> Console:
-    return Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)

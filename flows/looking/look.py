@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from evergreen.config import Params, load_params
 from evergreen.errors import LogError, MonitorError
@@ -20,6 +20,7 @@ from flows import HOME
 from flows.looking import pages as look_pages
 from flows.looking import whose
 from flows.making.inputs import unseen
+from flows.steps import Step, plainly
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -29,23 +30,10 @@ if TYPE_CHECKING:
     from evergreen.monitoring.judging import Judgement
     from evergreen.monitoring.window import Span, Subject
 
-T = TypeVar("T")
 Say = Callable[[str], None]
 HISTORY = 400  # windows that a decision may look back on
 DAY = 86_400.0  # seconds
 LOST = 7 * DAY  # seconds within which a decision whose alert was never raised still raises it
-
-
-class Step(Protocol):
-    """Calls one part of a look by its name."""
-
-    def __call__(self, name: str, work: Callable[[], T]) -> T:
-        """Return what the part returns."""
-
-
-def plainly(name: str, work: Callable[[], T]) -> T:
-    """Call a part of a look, and nothing more."""
-    return work()
 
 
 @dataclass(frozen=True)

@@ -10,24 +10,22 @@ to `step`, which may make a task of it. Works without Prefect, and without anybo
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from evergreen.config import Params
 from evergreen.release.ledger import Ledger
 from evergreen.release.plumbing import Git
 from evergreen.release.registry import Registry
 from evergreen.reports import read_report
-from flows.bridge import pipeline
+from flows.bridge import DVC_LOCK
 from flows.bridge.pipeline import Pipeline, environment, read_pipeline
 from flows.bridge.remote import push
 from flows.bridge.session import session
 from flows.bridge.workspace import workspace
 from flows.making.champion import Champion
 from flows.making.inputs import Gathered, placed_in
+from flows.steps import Step
 
-T = TypeVar("T")
-Step = Callable[[str, Callable[[], T]], T]
-LOCK = "dvc.lock"
 RECORD = "provenance"  # the output that says where a model comes from, its commit included
 REPORTS = {"verdict": "gate", "metrics": "evaluate"}
 
@@ -59,9 +57,7 @@ class Candidate:
     data: Mapping[str, Any] | None  # what the new data version is made of; None for a first version
 
 
-def produce(
-    root: Path, order: Order, *, ledger: Ledger, step: Step[Any], run: Callable[..., object], say: Callable[[str], None]
-) -> Candidate:
+def produce(root: Path, order: Order, *, ledger: Ledger, step: Step, run: Callable[..., object], say: Callable[[str], None]) -> Candidate:
     """Produce a candidate and put it, with its verdict, on the ledger. `run(folder, stage, force=...)` reproduces one stage."""
     with workspace(root, order.code, purpose="retrain", keep=order.keep_worktree) as folder:
         inputs = step("inputs", lambda: commit_inputs(ledger.registry, folder, order, say=say))
@@ -127,7 +123,7 @@ def _recorded(root: Path, folder: Path, inputs: str, order: Order, *, plan: Pipe
     """Make the commit R, push its data, and put candidate and verdict on the ledger."""
     registry = ledger.registry
     metrics = plan.output("evaluate", "metrics")
-    files = {path: (folder / path).read_bytes() for path in (LOCK, metrics.as_posix())}
+    files = {path: (folder / path).read_bytes() for path in (DVC_LOCK, metrics.as_posix())}
     found = {name: read_report(folder / plan.output(stage, name)) for name, stage in REPORTS.items()}
     found["challenge"] = read_report(folder / plan.output("challenge", "report"))
     model_version = str(found["verdict"]["model_version"])
@@ -154,13 +150,3 @@ def verdict_facts(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         "accuracy": found["metrics"]["accuracy"],
         "difference": (found["challenge"].get("new") or {}).get("difference"),
     }
-
-
-def plainly(name: str, work: Callable[[], T]) -> T:
-    """Do a part as it is: the step of those who have no Prefect."""
-    return work()
-
-
-def by_dvc(folder: Path, stage: str, *, force: bool = False, say: Callable[[str], None] = print) -> str:
-    """Reproduce one stage, without Prefect."""
-    return pipeline.reproduce(folder, stage, say=say, force=force)

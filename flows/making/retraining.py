@@ -22,15 +22,16 @@ from flows.bridge.pipeline import read_pipeline
 from flows.making.champion import Champion, champion_of
 from flows.making.inputs import Gathered, gathered
 from flows.making.keepsakes import keep
-from flows.making.produce import Candidate, Order, Step, produce
+from flows.making.produce import Candidate, Order, produce
 from flows.notify import notify
+from flows.releasing.ledger import BY_ITSELF
 from flows.releasing.ledger import opened as ledger_of
 from flows.running import alerting
+from flows.steps import Step
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-BY_ITSELF = "Evergreen"
 FINAL = {"unknown", "taken", "done", "stale", "given up", "closed"}  # refusals after which there is nothing left to do
 Say = Callable[[str], None]
 Release = Callable[[Path, Candidate, Params, str, str, Say], str]
@@ -65,7 +66,7 @@ def retraining(
     asked: Asked,
     *,
     flow_run: str | None = None,
-    step: Step[Any],
+    step: Step,
     run: Callable[..., object],
     say: Say,
     release: Release | None = None,
@@ -117,7 +118,7 @@ def _claimed(
     rows: Gathered | None,
     fault: EvergreenError | None,
     *,
-    step: Step[Any],
+    step: Step,
     run: Callable[..., object],
     say: Say,
     cancelled: Callable[[], bool],

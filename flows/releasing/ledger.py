@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SIGNING, TRUSTED = HOME / "signing", HOME / "trusted"
 LEDGER_KEY, RELEASE_KEY = "ledger", "release"
+BY_ITSELF = "Evergreen"  # who, where no person has asked
 MEMORY = SIGNING / "ledger.json"
 
 

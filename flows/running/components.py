@@ -19,7 +19,7 @@ import psutil
 from evergreen.processes import start
 from flows import HOME
 
-State = Literal["waiting", "starting", "running", "down"]
+State = Literal["waiting", "running", "down"]
 LONGEST_PAUSE = 30.0  # seconds before a process that keeps ending is started again
 STEADY = 60.0  # seconds after which a process counts as well, and its next end as the first
 LOGS = HOME / "logs"

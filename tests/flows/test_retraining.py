@@ -15,11 +15,12 @@ from evergreen.monitoring import alerts, slot
 from evergreen.params_file import edit_params
 from evergreen.release.ledger import Ledger
 from evergreen.release.registry import Registry
-from flows.making.produce import Candidate, plainly
+from flows.making.produce import Candidate
 from flows.making.retraining import Asked, Outcome, retraining
 from flows.making.words import markdown
 from flows.pages import rules
 from flows.releasing.settle import pending
+from flows.steps import plainly
 from tests.loop_factories import quickly, wish
 from tests.loop_runs import told
 from tests.project_factories import ROOT, git, until
@@ -231,7 +232,7 @@ def test_its_page_tells_the_verdict_the_comparison_the_data_and_where_to_read_on
 KILLED = """
 import sys, time
 from pathlib import Path
-from flows.making.produce import plainly
+from flows.steps import plainly
 from flows.making.retraining import Asked, retraining
 from tests.loop_factories import quickly
 
