@@ -28,7 +28,7 @@ from evergreen.data.roles import to_examples
 from evergreen.data.sources import read_source
 from evergreen.drift.alarms import judge
 from evergreen.drift.estimate import estimate
-from evergreen.drift.rows import Seen, Vocabulary
+from evergreen.drift.rows import Seen, Vocabulary, look
 from evergreen.model.inference import Classifier
 from evergreen.sections.pipeline import Columns
 
@@ -60,7 +60,8 @@ def inbox(model: Classifier, root: Path) -> Iterator[Case]:
     for name, file in (("inbox, autumn", "2025-09_to_2025-10"), ("inbox, winter", "2025-11_to_2025-12")):
         source = read_source(ROOT / "examples" / "inbox" / f"{file}.csv")
         table, _ = clean_table(to_examples(source, params.ingest.columns), settings=params.clean)
-        yield Case(name, seen, held["label"].to_numpy(), observed(table, model, known), table["label"].to_numpy(), model.labels, known)
+        later = look(table, model, known, list(seen.categories))  # as the monitor does: the reference says what is looked at
+        yield Case(name, seen, held["label"].to_numpy(), later, table["label"].to_numpy(), model.labels, known)
 
 
 def foreign(model: Classifier, tables: dict[str, pd.DataFrame]) -> Iterator[Case]:
