@@ -19,7 +19,7 @@ def read_labels(path: Path, *, now: float) -> list[Labelled]:
         text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as fault:
         raise MonitorError(f"{path} cannot be read ({getattr(fault, 'strerror', None) or 'it is not UTF-8'})") from None
-    reader = csv.DictReader(StringIO(text, newline=""), dialect=_dialect(text))
+    reader = csv.DictReader(StringIO(text, newline=""), dialect=_dialect(text), strict=True)
     try:
         found = _rows(path, reader, now)
     except csv.Error as fault:

@@ -25,7 +25,7 @@ ENTRIES = ("serving.service", "serving.model.worker")
 PACKAGES = ("serving", "evergreen")
 STATIC = Path("serving/pages/static")
 # What the shipped modules import directly. BentoML adds a line for itself, with the version that builds.
-REQUIREMENTS = ("bentoml", "numpy", "onnxruntime", "prometheus_client", "pydantic", "pyyaml", "sqlalchemy", "starlette", "tokenizers")
+REQUIREMENTS = ("bentoml", "numpy", "onnxruntime", "prometheus_client", "pydantic", "sqlalchemy", "starlette", "tokenizers")
 # What a URL of the request log calls for, by name: no module imports it.
 DRIVERS = ("psycopg[binary]",)
 # Nothing is told to anybody, and nothing fetched: where uv is missing, BentoML would install it by pip in the middle of a build.
