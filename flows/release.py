@@ -26,7 +26,21 @@ from flows.bridge.remote import fetch, output
 from flows.releasing import trials
 from flows.releasing.ledger import BY_ITSELF, RELEASE_KEY, SIGNING, opened
 from flows.releasing.scratch import scratch
-from flows.releasing.settle import STATE, Later, Say, alone, announce, intents, overrides, settled, swapped, used, version_of_model
+from flows.releasing.settle import (
+    STATE,
+    Later,
+    Say,
+    alone,
+    announce,
+    intents,
+    overrides,
+    pending,
+    settled,
+    swapped,
+    used,
+    version_of_model,
+)
+from flows.releasing.trials import under_way
 from flows.request_log import log_url
 
 if TYPE_CHECKING:
@@ -56,6 +70,10 @@ class Released:
     trial: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Overtaken(ReleaseError):
+    """A release that nobody needs any more: another one has done it, is at it, or something else went live."""
+
+
 def release(
     root: Path,
     commit: str,
@@ -66,11 +84,13 @@ def release(
     override: Override | None = None,
     settings: "Release | None" = None,
     facts: Mapping[str, Any] | None = None,
+    awaited: bool = False,
     say: Say = print,
 ) -> Released:
     """Make a commit's version live; where `settings` ask for a trial, only after it, and not where a guardrail breaks.
 
     Raises ReleaseError where it may not (its verdict is not PROMOTE, and nobody stands up for it) or cannot; then what was live still is.
+    `awaited`: only while the ledger waits for this very release; Overtaken is raised where it came about, or was overruled, meanwhile.
     """
     ledger = opened(root)
     commit = ledger.registry.resolve(commit)
@@ -78,6 +98,8 @@ def release(
     with ExitStack() as trial_lock:
         with _fetched(root, commit, say) as bento, alone(f"a {event} of {commit[:12]}", say) as later:
             settled(ledger, say, later)
+            if awaited:
+                _refuse_overtaken(ledger, commit)
             told = _about(bento)
             _permit(ledger, commit, told, override)
             known = ledger.registry.version_of(commit)
@@ -93,6 +115,14 @@ def release(
             trial_lock.enter_context(trials.watched(STATE, Place(HOME), told.digest))
             trial = trials.begin(Place(HOME), bento, settings, say)
         return _after_trial(root, trial, settings, intent, say)
+
+
+def _refuse_overtaken(ledger: Ledger, commit: str) -> None:
+    waiting = pending(ledger.read())
+    if waiting is None or waiting.commit != commit:
+        raise Overtaken(f"commit {commit[:12]} is not released: since its verdict something else was decided; see `evergreen ledger show`")
+    if under_way(STATE):
+        raise Overtaken(f"commit {commit[:12]} is being released by another run")
 
 
 def _after_trial(root: Path, trial: Live, settings: "Release", intent: Intent, say: Say) -> Released:

@@ -12,7 +12,7 @@ from pathlib import Path
 from evergreen.config import load_params
 from evergreen.errors import EvergreenError
 from flows.notify import notify
-from flows.release import release
+from flows.release import Overtaken, release
 from flows.releasing.ledger import BY_ITSELF
 from flows.releasing.settle import STATE, Say, alone, overrides, pending, settle, used
 from flows.releasing.trials import under_way
@@ -53,7 +53,9 @@ class Tending:
             return
         say(f"the PROMOTE of model {waiting.model_version} was left without a release; it is released now")
         try:
-            release(self.root, waiting.commit, who=BY_ITSELF, why=waiting.why, settings=params.release, say=say)
+            release(self.root, waiting.commit, who=BY_ITSELF, why=waiting.why, settings=params.release, awaited=True, say=say)
+        except Overtaken as others:
+            say(str(others))
         except EvergreenError as fault:
             count = self.failures[waiting.commit] = self.failures.get(waiting.commit, 0) + 1
             self.not_before = self.clock() + min(LONGEST_PAUSE, 30.0 * 2**count)

@@ -295,6 +295,33 @@ def test_what_was_live_before_it_had_a_commit_gets_its_name_when_it_is_promoted(
     assert sound(project, home)
 
 
+def test_what_a_release_made_live_that_nobody_waited_for_gets_its_name_when_it_is_found(
+    project: Path, home: Path, commits: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(*_: object) -> None:
+        raise ReleaseError("the service says nothing")
+
+    released(project, commits[0])
+    candidate = release._about(remote.fetch(project, commits[1], "build/bento", home / "seen"))
+    ledger_module.opened(project).append("candidate", who="retrain", why="w", commit=commits[1], model_version=candidate.model_version)
+    with monkeypatch.context() as patch, pytest.raises(ReleaseError, match="says nothing"):
+        patch.setattr(release, "swapped", late)
+        released(project, commits[1])
+    settle.intents().clear()  # it has become too old
+    place = Place(home)
+    place.write(release._admitted(place, home / "seen"))  # and the service has done it after all
+    (found,) = settle.settle(project, say=quiet)
+    assert (found.event, found.version, found.commit) == ("found", "v1.1.0", commits[1])
+    assert sound(project, home)
+
+
+def test_a_release_that_waited_for_its_turn_does_not_overrule_what_was_decided_meanwhile(project: Path, commits: list[str]) -> None:
+    released(project, commits[0])  # since the verdicts, by a person
+    with pytest.raises(release.Overtaken, match="something else was decided"):
+        release.release(project, commits[1], who="Evergreen", why="drift", awaited=True, say=quiet)
+    assert lines(project) == [("promotion", "v1.0.0", "Ada")]
+
+
 def test_what_was_changed_by_hand_is_found_with_the_moment_it_happened(project: Path, home: Path, commits: list[str]) -> None:
     released(project, commits[0])
     released(project, commits[1])
