@@ -148,7 +148,9 @@ def _since(known: pd.DataFrame, batch: pd.DataFrame) -> pd.Timestamp | None:
     """Return from when on test rows are new: the first of the batch that is newer than every old one, so that no old one counts."""
     if "timestamp" not in batch.columns:
         return None
-    times, old = (rows.loc[rows["split"] == "test", "timestamp"].dropna() for rows in (batch, known))
+    times = batch.loc[batch["split"] == "test", "timestamp"].dropna()
+    # a champion whose settings named no time column has rows without one
+    old = known.loc[known["split"] == "test", "timestamp"].dropna() if "timestamp" in known.columns else times[:0]
     newer = times[times > old.max()] if len(old) else times
     first = (newer if len(newer) else times).min()
     return None if pd.isna(first) else first

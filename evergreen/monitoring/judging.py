@@ -53,13 +53,9 @@ def judge_window(
     traffic, table, seen = _rows(engine, subject, times, reference, model, settings)
     before = history.read(engine, model_version=subject.model_version, reference=subject.reference, last=max(1, settings.pooled - 1))
     late = [_late(engine, subject, one) for one in before]
-    earlier = [
-        # A copy lacks what came in after it was made.
-        _earlier(engine, subject, one, reference, model, settings, None if more else copies)
-        for one, more in zip(before, late, strict=True)
-    ]
+    earlier = [_earlier(engine, subject, one, more, reference, model, settings, copies) for one, more in zip(before, late, strict=True)]
     if copies is not None:
-        keep(seen, copies / f"{span.id(subject)}.parquet", most=settings.pooled)
+        keep(seen, _copy(copies, span.id(subject), 0), most=settings.pooled)
     measured = measure(engine, subject.model_version, span.until, reference)
     found = facts(
         subject, span, traffic, table=table, seen=seen, earlier=earlier, reference=reference, quality=measured,
@@ -96,18 +92,30 @@ def _earlier(
     engine: Engine,
     subject: Subject,
     one: dict[str, Any],
+    late: int,
     reference: Reference,
     model: Classifier,
     settings: Monitor,
     copies: Path | None,
 ) -> Seen:
     """Return what was seen of a window before, at most its share of the rows that are looked at together."""
-    found = kept(copies / f"{one['id']}.parquet", reference.categories) if copies is not None else None
-    seen = found if found is not None else _rows(engine, subject, (one["since"], one["until"]), reference, model, settings)[2]
+    place = _copy(copies, one["id"], late) if copies is not None else None
+    found = kept(place, reference.categories) if place is not None else None
+    if found is None:
+        seen = _rows(engine, subject, (one["since"], one["until"]), reference, model, settings)[2]
+        if place is not None:
+            keep(seen, place, most=settings.pooled)
+    else:
+        seen = found
     most = max(1, settings.max_rows // settings.pooled)
     if len(seen) <= most:
         return seen
     return seen.take(np.sort(np.random.default_rng(settings.seed).choice(len(seen), size=most, replace=False)))
+
+
+def _copy(folder: Path, window_id: str, late: int) -> Path:
+    """Return the place of what was seen of a window; answers that came in late make another one of it."""
+    return folder / (f"{window_id}-{late}-late.parquet" if late else f"{window_id}.parquet")
 
 
 def _rows(

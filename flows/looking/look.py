@@ -87,7 +87,7 @@ def look(
         facts, judgement, waiting = _judge(engine, asked, version, reference, step)
         if waiting:
             say(waiting)
-        decision = step("decide", lambda: _decide(engine, asked, version.model_version, facts, reference))
+        decision = step("decide", lambda: _decide(engine, asked, version.model_version, facts, reference, say))
         say(f"decision: {decision.action}; {decision.because}")
         forget(engine, asked, version.model_version)
         try:
@@ -105,7 +105,7 @@ def finish(engine: "Engine", asked: Asked, reference: "Reference", step: Step, s
     for facts in history.undecided(engine):
         say(f"window {facts['number']} of {facts['model_version']} was judged and not decided upon; deciding now")
         its_own = reference if facts["reference"] == reference.digest else None  # of a version that has gone no more is known
-        step("decide", lambda facts=facts, its_own=its_own: _decide(engine, asked, facts["model_version"], facts, its_own))
+        step("decide", lambda facts=facts, its_own=its_own: _decide(engine, asked, facts["model_version"], facts, its_own, say))
     began = alerts.standing(engine).starts  # what was decided before a retraining was answered by it
     for decision in history.wanting(engine, since=max([asked.now - LOST, *began])):
         if alerts.find(engine, alerts.id_of(**_about(decision))) is None:
@@ -163,7 +163,9 @@ def _judged(
     return look_pages.placed(asked.home, asked.params, judgement, reference, report=asked.evidently)
 
 
-def _decide(engine: "Engine", asked: Asked, model_version: str, facts: dict[str, Any] | None, reference: "Reference | None") -> "Recorded":
+def _decide(
+    engine: "Engine", asked: Asked, model_version: str, facts: dict[str, Any] | None, reference: "Reference | None", say: Say
+) -> "Recorded":
     """Decide on a new window, or between two, and put it on record; where a retraining is wanted, raise the alert."""
     from evergreen.monitoring import alerts, history, judging
     from evergreen.monitoring.policy import Situation, decide
@@ -177,7 +179,7 @@ def _decide(engine: "Engine", asked: Asked, model_version: str, facts: dict[str,
     situation = Situation(
         now=asked.now,
         newest_row=reference.trained_until if reference else None,
-        new_labels=unseen(asked.root, model_version, params=asked.params, engine=engine),
+        new_labels=unseen(asked.root, model_version, params=asked.params, engine=engine, say=say),
         starts=how.starts,
         running=how.running,
         open_alert=how.open_alert,

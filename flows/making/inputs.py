@@ -10,6 +10,7 @@ source. Texts of answers are masked already; files are masked by the pipeline, a
 
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from evergreen.config import Params
 from evergreen.data.growth import Grown, grown, laid_out, layout, placed, record
-from evergreen.errors import EvergreenError, PipelineError
+from evergreen.errors import PipelineError
 from evergreen.params_file import edit_params
 from evergreen.sections.pipeline import SPLITS
 from flows.bridge.pipeline import Pipeline, read_pipeline
@@ -70,7 +71,7 @@ def gathered(root: Path, champion: Champion, *, plan: Pipeline, params: Params, 
     return Gathered(grown(known, together, past, settings=params.retrain, split=params.split, min_label_rows=fewest, alike=alike))
 
 
-def unseen(root: Path, model_version: str, *, params: Params, engine: "Engine") -> int | None:
+def unseen(root: Path, model_version: str, *, params: Params, engine: "Engine", say: Callable[[str], None] = print) -> int | None:
     """Return how many labelled rows the next training would take that none has seen, as that training counts them.
 
     None where it cannot be known: the rows of this model are not to be had from here, or a dropped file cannot be read.
@@ -80,7 +81,8 @@ def unseen(root: Path, model_version: str, *, params: Params, engine: "Engine") 
         if champion is None or champion.model_version != model_version:
             return None
         return gathered(root, champion, plan=read_pipeline(root), params=params, engine=engine).unseen
-    except (EvergreenError, OSError):
+    except Exception as fault:  # whatever keeps rows from being counted must not keep a window from being judged: the training will say it
+        say(f"how many labels are new cannot be told: {fault or type(fault).__name__}")
         return None
 
 

@@ -77,7 +77,9 @@ def retraining(
     `cancelled`: whether a person has cancelled this run, asked where it is ended from outside.
     """
     params = load_params(root / "params.yaml")
-    code = _code(root, params)
+    code, wrong = _code(root, params)
+    if wrong is not None and asked.person:
+        raise wrong  # nothing is claimed yet, so that it costs whoever waits for an answer no cooldown
     with alerting.opened(root) as engine:
         person = f"{asked.person} asked for it{f': {asked.why}' if asked.why else ''}" if asked.person else None
         alert = alerting.wanted(engine, payload=asked.wanted, event=asked.event, schedule=asked.schedule, person=person)
@@ -96,16 +98,19 @@ def retraining(
             later = "" if claim.reason in FINAL else "; it stays on record, and is tried again by itself (`evergreen alerts`)"
             return Outcome("refused", f"not now: {claim.because}{later}", refusal=claim)
         say(f"retraining {claim.id}: {claim.because}")
-        order, candidate = _claimed(root, asked, claim, engine, params, code, rows, fault, step=step, run=run, say=say, cancelled=cancelled)
+        order, candidate = _claimed(
+            root, asked, claim, engine, params, code, rows, wrong or fault, step=step, run=run, say=say, cancelled=cancelled
+        )
     return _released(root, candidate, order, params, say, release)
 
 
-def _code(root: Path, params: Params) -> str:
-    """Return the commit whose code is to be used; a fault of it is told before anything is claimed, so that it costs no cooldown."""
+def _code(root: Path, params: Params) -> tuple[str, EvergreenError | None]:
+    """Return the commit whose code is to be used, or a fault: where nobody waits for an answer, it is told as that of a claim."""
     try:
-        return ledger_of(root).registry.resolve(params.retrain.branch)
+        return ledger_of(root).registry.resolve(params.retrain.branch), None
     except RegistryError as fault:
-        raise PipelineError(f"{fault}: that is retrain.branch in params.yaml; write the name of the branch your code is on") from None
+        words = f"{fault}: that is retrain.branch in params.yaml; write the name of the branch your code is on"
+        return "", PipelineError(words)
 
 
 def _claimed(
@@ -231,9 +236,12 @@ def _kept_for_a_look(root: Path, candidate: Candidate, say: Say) -> Path | None:
 
 def by_release_flow(root: Path, candidate: Candidate, params: Params, who: str, why: str, say: Say) -> str:
     """Make a promoted candidate live; return in words how that went."""
-    from flows.release import release
+    from flows.release import Overtaken, release
 
-    done = release(root, candidate.commit, who=who, why=why, settings=params.release, say=say)
+    try:
+        done = release(root, candidate.commit, who=who, why=why, settings=params.release, awaited=True, say=say)
+    except Overtaken as others:
+        return str(others)
     return done.words if done.live else f"{done.version.name}: {done.words}"
 
 

@@ -106,7 +106,7 @@ def attend(engine: Engine, api: str | None, params: Params, *, say: Say = print)
         say(f"alert {alert.id} could not be sent to Prefect ({fault}); it stays open and is sent again")
         return
     say(f"alert {alert.id} ({alert.trigger}) sent{' again' if alert.emissions > 1 else ''}")
-    if alert.news == "wanted":
+    if alert.news == "wanted" or (alert.news is None and alert.emissions == 1 and alert.tries == 0):  # a service of before keeps no news
         body = f"{alert.because}. A retraining starts, unless a cooldown or budget holds it."
         notify(params.notify, "alert", f"a retraining is wanted ({alert.trigger})", body, say=say)
         alerts.told(engine, alert)

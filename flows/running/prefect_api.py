@@ -8,14 +8,19 @@ import json
 import os
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.client import HTTPException
+from pathlib import Path
 from socket import gethostname
 from typing import Any
 from uuid import uuid4
 
+from flows import HOME
+
 SECONDS = 10
-MARK = "project "  # begins the tag by which a deployment says whose it is
+MARK = "evergreen project "  # begins the tag by which a deployment says whose it is
+OURS = {"monitor", "retrain"}
 
 
 def ask(api: str, path: str, body: Any, *, seconds: float = SECONDS) -> Any:
@@ -39,15 +44,25 @@ def _authorization() -> dict[str, str]:
     return {}
 
 
-def mark_of(project: str) -> str:
-    """Return the tag that says to which project's folder a deployment belongs."""
-    return f"{MARK}{gethostname()}:{project}"
+def mark_of(project: str, home: Path = HOME) -> str:
+    """Return the tag that says to which project a deployment belongs: an id that its state keeps, and for people host and folder."""
+    place = home / "project-id"
+    if not place.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        beside = place.with_name(f".{place.name}.{uuid4().hex}")
+        beside.write_text(uuid4().hex[:12], encoding="utf-8")
+        with suppress(FileExistsError):  # another process was faster
+            os.link(beside, place)
+        beside.unlink()
+    return f"{MARK}{place.read_text(encoding='utf-8')} {gethostname()}:{project}"
 
 
 def others(api: str, project: str) -> list[str]:
     """Return the other projects whose deployments a server holds. Raises OSError where it does not answer."""
-    tags = {tag for item in ask(api, "deployments/filter", {}) for tag in item["tags"] if tag.startswith(MARK)}
-    return sorted(tag.removeprefix(MARK) for tag in tags - {mark_of(project)})
+    found = [item["tags"] for item in ask(api, "deployments/filter", {}) if item["name"] in OURS]
+    marks = {tag.removeprefix(MARK) for tags in found for tag in tags if tag.startswith(MARK)}
+    own = mark_of(project).removeprefix(MARK).partition(" ")[0]
+    return sorted(mark.partition(" ")[2] for mark in marks if mark.partition(" ")[0] != own)
 
 
 def emit(api: str, event: str, *, resource: Mapping[str, str], payload: Mapping[str, Any]) -> None:

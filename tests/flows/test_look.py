@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from evergreen.errors import MonitorError
-from evergreen.monitoring import alerts, history, request_log, slot, window
+from evergreen.monitoring import alerts, history, judging, request_log, slot, window
 from flows.__main__ import main
 from flows.commands.watching import show_look
 from flows.looking import look as module
@@ -65,7 +65,9 @@ def test_a_window_with_too_few_answers_waits_and_grows(project: Watched) -> None
     assert found and found["rows"] == 60 and found["since"] == START
 
 
-def test_answers_that_reach_the_log_late_are_counted_and_looked_at_with_the_newest_windows(project: Watched) -> None:
+def test_answers_that_reach_the_log_late_are_counted_and_looked_at_with_the_newest_windows(
+    project: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project.answer(quiet(60, seed=11), days=(0, 1))
     assert project.look(1.0).facts["late"] == 0
     project.answer(shifted(300, seed=1), days=(0.5, 0.9))  # as the service's journal tells them once the database is back
@@ -75,7 +77,11 @@ def test_answers_that_reach_the_log_late_are_counted_and_looked_at_with_the_newe
     assert {test["scale"] for test in found.facts["drift"]["tests"] if test["alarm"]} == {"last 2 windows"}
     assert "300 answers of the window before came in after it was judged" in words.markdown(found)
     project.answer(quiet(60, seed=13), days=(2, 3))
+    read: list[object] = []
+    through_the_model = judging._rows
+    monkeypatch.setattr(judging, "_rows", lambda *given: read.append(given) or through_the_model(*given))
     assert project.look(3.0).facts["late"] == 0
+    assert len(read) == 1  # the windows before were seen, late answers and all
 
 
 def test_looking_twice_at_once_judges_nothing_twice(project: Watched) -> None:

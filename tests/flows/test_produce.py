@@ -141,6 +141,21 @@ def test_where_the_rows_of_the_live_model_are_not_to_be_had_nobody_knows_what_is
         assert inputs.unseen(tmp_path, "0123456789ab", params=params, engine=engine) is None
 
 
+def test_what_keeps_rows_from_being_counted_keeps_no_window_from_being_judged(
+    looped: Path, loop_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("md5")
+
+    monkeypatch.setattr(inputs, "gathered", broken)
+    live, said = champion_of(looped), []
+    assert live is not None
+    with told(loop_home, rows=3) as engine:
+        params = load_params(looped / "params.yaml")
+        assert inputs.unseen(looped, live.model_version, params=params, engine=engine, say=said.append) is None
+    assert said == ["how many labels are new cannot be told: 'md5'"]
+
+
 def counted(project: Path, home: Path) -> int | None:
     """Return how many labelled rows the monitor calls new."""
     live = champion_of(project)

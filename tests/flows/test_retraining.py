@@ -117,6 +117,16 @@ def test_a_branch_that_is_not_there_is_told_by_its_setting_and_costs_nothing(loo
     assert go(looped, Asked(person="Bob")).state == "finished"
 
 
+def test_where_nobody_waits_for_an_answer_a_missing_branch_fails_the_claim_and_is_told(
+    looped: Path, engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    git(looped, "branch", "--move", "main", "master")
+    with pytest.raises(PipelineError, match=r"retrain\.branch in params\.yaml"):
+        go(looped, Asked(schedule="2026-11-01T00:00:00+00:00"))
+    (record,) = slot.retrainings(engine)
+    assert record.state == "failed" and "retrain.branch" in record.result["error"]
+
+
 def test_a_stage_that_fails_frees_the_slot_and_is_told(looped: Path, engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
     def broken(folder: Path, stage: str) -> None:
         raise PipelineError(f"{stage} stopped: no more rows")

@@ -118,12 +118,19 @@ def test_a_server_that_runs_another_project_is_refused_and_ones_own_is_not(tmp_p
     monkeypatch.setattr(up_command, "HOME", tmp_path)
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
     monkeypatch.setenv("EVERGREEN_PROJECT", str(tmp_path))
-    theirs = prefect_api.mark_of("/their/project")
-    there: list[dict[str, Any]] = [{"tags": ["evergreen", *deployments._mark()]}, {"tags": ["evergreen"]}, {"tags": []}]
+    theirs = prefect_api.mark_of("/their/project", tmp_path / "their home")
+    moved = prefect_api.mark_of("/before/it/was/moved")  # the state says which project it is, not the folder
+    there: list[dict[str, Any]] = [
+        {"name": "monitor", "tags": ["evergreen", *deployments._mark()]},
+        {"name": "retrain", "tags": ["evergreen", moved]},
+        {"name": "retrain", "tags": ["evergreen"]},
+        {"name": "something else", "tags": [theirs]},
+        {"name": "monitor", "tags": []},
+    ]
     monkeypatch.setattr(prefect_api, "ask", lambda *_: there)
     machine = Machine(tmp_path, argparse.Namespace(prefect_port=0, port=0, poll=1.0), Console(file=io.StringIO()))
     machine._refuse_to_share()
-    there.append({"tags": ["evergreen", theirs]})
+    there.append({"name": "retrain", "tags": ["evergreen", theirs]})
     with pytest.raises(PipelineError, match=r"runs the project .*:/their/project; .* evergreen up --prefect-port 0"):
         machine._refuse_to_share()
 

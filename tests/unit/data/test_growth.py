@@ -114,6 +114,11 @@ def test_without_dates_rows_are_dealt_by_their_ids_and_none_is_new_by_date():
     assert result.report["new"]["test"] == 30
 
 
+def test_a_champion_without_dates_takes_new_rows_with_dates():
+    result = grow(known().drop(columns="timestamp"), fresh())
+    assert result.since == result.batch.loc[result.batch["split"] == "test", "timestamp"].min()
+
+
 def test_the_rows_of_a_version_have_the_splits_that_it_gave_them():
     raw = examples(10)
     splits = {name: raw.iloc[rows] for name, rows in zip(SPLITS, ([0, 1, 2], [3], [4], [5, 6, 7]), strict=True)}
