@@ -1,15 +1,16 @@
-"""What a retraining should start from: the backbone or the champion's weights, and for how many epochs; judged as the gate would.
+"""What a retraining should start from, for how many epochs, and how many trainings to average; judged as the gate would.
 
-    python -m benchmarks.warm_start --project DIR [--new FILE] [--runs backbone:9:1.5e-4,champion:3:5e-5] [--threads 2]
+    python -m benchmarks.warm_start --project DIR [--new FILE] [--runs backbone:9:1.5e-4:1,champion:3:1e-4:3] [--seeds 17,20,23]
 
 DIR is a project in which the pipeline has run on the example's first period: its model is the champion. Of the newer file (the autumn
 period; later ones are for the demonstration alone and must not be tuned on) the older half joins the training rows, the newer half is
-the new test. Each run costs one training; results come one by one.
+the new test. Each run is made with every seed, which decides the order of the rows; results come one by one.
 """
 
 import argparse
 import json
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from evergreen.model.inference import Classifier
 
 ROOT = Path(__file__).parents[1]
 AUTUMN = ROOT / "examples" / "inbox" / "2025-09_to_2025-10.csv"
-RUNS = "champion:3:5e-5,champion:4:1e-4,champion:3:1.5e-4,backbone:9:1.5e-4"
+RUNS = "champion:3:1e-4:3,champion:3:1e-4:1,backbone:9:1.5e-4:1"
 
 
 def main() -> None:
@@ -37,9 +38,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.warm_start", description=__doc__.splitlines()[0])
     parser.add_argument("--project", type=Path, required=True, metavar="DIR")
     parser.add_argument("--new", type=Path, default=AUTUMN, metavar="FILE")
-    parser.add_argument("--runs", default=RUNS, metavar="START:EPOCHS:RATE,...")
+    parser.add_argument("--runs", default=RUNS, metavar="START:EPOCHS:RATE:MEMBERS,...")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=17)
+    parser.add_argument("--seeds", default="17,20,23", metavar="N,...")
     parser.add_argument("--out", type=Path, help="JSON lines, one per run as it ends")
     given = parser.parse_args()
     params = load_params(ROOT / "params.yaml")
@@ -48,9 +49,10 @@ def main() -> None:
     right = _right(rows, np.array(champion.labels)[champion.scores(rows["test"]["text"].tolist()).logits.argmax(axis=1)])
     print(f"champion: new {right[rows['new']].mean():.3f} of {rows['new'].sum()}, old {right[~rows['new']].mean():.3f}", flush=True)
     done = []
-    for run in given.runs.split(","):
-        start, epochs, rate = run.split(":")
-        result = _run(given, params, rows, right, start=start, epochs=int(epochs), rate=float(rate))
+    for run, seed in product(given.runs.split(","), map(int, given.seeds.split(","))):
+        start, epochs, rate, members = run.split(":")
+        knobs = {"epochs": int(epochs), "learning_rate": float(rate), "members": int(members), "seed": seed}
+        result = _run(given, params, rows, right, start=start, knobs=knobs)
         done.append(result)
         print(json.dumps(result), flush=True)
         if given.out:
@@ -60,10 +62,14 @@ def main() -> None:
     publish(
         "warm_start",
         title="What a retraining should start from",
-        command=f"python -m benchmarks.warm_start --project DIR --runs {given.runs} --seed {given.seed}",
+        command=f"python -m benchmarks.warm_start --project DIR --runs {given.runs} --seeds {given.seeds}",
         on=machine(),
         tables=[_figures(done)],
-        notes=[f"{counts}. Differences are to the champion on the same rows, with 95% paired intervals."],
+        notes=[
+            f"{counts}; the champion is right on {right[rows['new']].mean():.3f} and {right[~rows['new']].mean():.3f} of them.",
+            "Differences are to it on the same rows, with 95% paired intervals. Members: trainings whose weights are averaged; their",
+            "seeds follow one another.",
+        ],
     )
 
 
@@ -87,13 +93,14 @@ def _right(rows: dict[str, Any], answers: Any) -> Any:
 
 
 def _run(
-    given: argparse.Namespace, params: Params, rows: dict[str, Any], champion: Any, *, start: str, epochs: int, rate: float
+    given: argparse.Namespace, params: Params, rows: dict[str, Any], champion: Any, *, start: str, knobs: dict[str, Any]
 ) -> dict[str, Any]:
     from evergreen.model import backbone, environment
-    from evergreen.model.training import Encoded, Training
+    from evergreen.model.averaging import Averaging
+    from evergreen.model.training import Encoded
 
-    settings = params.finetune.model_copy(update={"epochs": epochs, "learning_rate": rate, "threads": given.threads, "seed": given.seed})
-    environment.fix(threads=given.threads, seed=given.seed)
+    settings = params.finetune.model_copy(update={**knobs, "threads": given.threads})
+    environment.fix(threads=given.threads, seed=settings.seed)
     labels = sorted(rows["train"]["label"].unique())
     source = settings.backbone
     folder = str(given.project / "models" / "classifier") if start == "champion" else source.source
@@ -110,22 +117,21 @@ def _run(
 
     began, busy = time.monotonic(), time.process_time()
     device = environment.device("cpu")
-    training = Training(
-        model, train=encoded(rows["train"]), validation=encoded(rows["validation"]), settings=settings,
+    Averaging(
+        model, settings=settings, train=encoded(rows["train"]), validation=encoded(rows["validation"]),
         precision=environment.precision(settings.precision, device),
-    )  # fmt: skip
-    training.run()
+    ).run()  # fmt: skip
     seconds, cpu = time.monotonic() - began, time.process_time() - busy
-    print(f"{start} {epochs} {rate:g}: trained in {seconds:.0f} s", flush=True)
+    print(f"{start} {knobs}: trained in {seconds:.0f} s", flush=True)
     answers = np.array(labels)[_logits(model, encoded(rows["test"]).rows).argmax(axis=1)]
     bout = Bout(champion, _right(rows, answers), cluster_codes(rows["test"]["customer"].tolist()))
-    knobs = params.challenge
-    terms = Terms(resamples=knobs.resamples, level=knobs.level, seed=knobs.seed, margin=None)
+    judged = params.challenge
+    terms = Terms(resamples=judged.resamples, level=judged.level, seed=judged.seed, margin=None)
     parts = {name: figures(bout.of(mask), terms=terms) for name, mask in (("new", rows["new"]), ("old", ~rows["new"]))}
-    slices = sliced(bout, slices_of(rows["test"], length_bins=params.evaluate.length_bins), terms=terms, min_rows=knobs.min_slice_rows)
+    slices = sliced(bout, slices_of(rows["test"], length_bins=params.evaluate.length_bins), terms=terms, min_rows=judged.min_slice_rows)
     whole = figures(bout, terms=terms) or {}
     return {
-        "start": start, "epochs": epochs, "rate": rate, "seed": given.seed, "seconds": round(seconds), "cpu_seconds": round(cpu),
+        "start": start, **knobs, "seconds": round(seconds), "cpu_seconds": round(cpu),
         **{name: {key: part[key] for key in ("challenger", "difference", "wins", "losses")} for name, part in parts.items() if part},
         "negative_flips": whole["negative_flips"]["value"], "worst_slice": worst_slice(slices),
     }  # fmt: skip
@@ -143,11 +149,12 @@ def _logits(model: Any, rows: Any) -> Any:
 
 
 def _figures(done: list[dict[str, Any]]) -> Figures:
-    columns = ("start", "epochs", "learning rate", "CPU s", "new rows", "difference", "old rows", "difference", "negative flips")
+    run_is = ("start", "epochs", "learning rate", "members", "seed", "CPU s")
+    columns = (*run_is, "new rows", "difference", "old rows", "difference", "negative flips")
     found = []
     for run in done:
         parts = [(f"{run[name]['challenger']['value']:.3f}", _difference(run[name]["difference"])) for name in ("new", "old")]
-        figures = (run["start"], str(run["epochs"]), f"{run['rate']:g}", str(run["cpu_seconds"]))
+        figures = (run["start"], *(f"{run[name]:g}" for name in ("epochs", "learning_rate", "members", "seed", "cpu_seconds")))
         found.append((*figures, *parts[0], *parts[1], f"{run['negative_flips']:.3f}"))
     return Figures(heading="", columns=columns, rows=found)
 

@@ -5,7 +5,6 @@ import http.client
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 GROUPS = ("age_band", "first_language", "channel")
-AT_ONCE = 4
 PATIENCE = 60  # seconds that a message is sent again where the service says that it has too much to do
 
 
@@ -61,7 +59,7 @@ def windows(messages: Sequence[Message], days: int) -> list[list[Message]]:
 
 
 class Service:
-    """The running service, asked over HTTP by a few customers at once."""
+    """The running service, asked over HTTP; messages come one after the other, so that each play trains on them in the same order."""
 
     def __init__(self, address: str) -> None:
         self.host = urlsplit(address).netloc
@@ -74,13 +72,12 @@ class Service:
             done()
             return Sent(message, answer["request_id"], answer["label"], answer["model_version"])
 
-        with ThreadPoolExecutor(AT_ONCE) as customers:
-            return list(customers.map(one, messages))
+        return [one(message) for message in messages]
 
     def label(self, sent: Sequence[Sent]) -> None:
         """Tell the right team of messages that were answered."""
-        with ThreadPoolExecutor(AT_ONCE) as team:
-            list(team.map(lambda item: self._post("/feedback", {"request_id": item.request_id, "label": item.message.team}), sent))
+        for item in sent:
+            self._post("/feedback", {"request_id": item.request_id, "label": item.message.team})
 
     def version(self) -> str:
         """Return the version that answers."""

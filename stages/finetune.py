@@ -17,8 +17,9 @@ from evergreen.config import Params
 from evergreen.data.records import read_table
 from evergreen.errors import TrainingError
 from evergreen.model import backbone, environment
+from evergreen.model.averaging import Averaged, Averaging
 from evergreen.model.packing import longest_row
-from evergreen.model.training import Encoded, Trained, Training
+from evergreen.model.training import Encoded
 from evergreen.release import dependencies
 from evergreen.reports import write_report
 from evergreen.sections.pipeline import Finetune
@@ -49,25 +50,24 @@ def finetune(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) 
     place = home() / "checkpoints" / identity["fingerprint"]
     encoded = {name: _encode(table, tokenizer, labels, settings.max_tokens) for name, table in tables.items()}
     with progress("training") as step, _logger(settings, identity["fingerprint"]) as log:
-        training = Training(
+        averaging = Averaging(
             model.to(device),
+            settings=settings,
+            checkpoints=place,
+            on_step=lambda done, total, member, epoch, loss: step(done, total, _where(settings, member, epoch, loss)),
+            log=log,
             train=encoded["train"],
             validation=encoded["validation"],
-            settings=settings,
             precision=precision,
-            checkpoints=place,
-            on_step=lambda done, total, epoch, loss: step(done, total, f"epoch {epoch} · loss {loss:.3f}"),
-            log=log,
         )
-        _announce(training, precision, device.type, settings.threads)
-        trained = training.run()
+        _announce(averaging, precision, device.type)
+        averaged = averaging.run()
     model.to("cpu").save_pretrained(outputs.model)
     tokenizer.save_pretrained(outputs.model)
-    write_report(_report(params, found, training, trained, labels, identity, outputs.model), outputs.report)
-    _write_curve(trained.history, outputs.curve)
-    last = trained.history[trained.best_epoch - 1]
-    say(f"kept epoch {trained.best_epoch} of {len(trained.history)}: validation loss {last['validation_loss']:.3f}, "
-        f"accuracy {last['validation_accuracy']:.1%}")  # fmt: skip
+    report = _report(params, found, averaging, averaged, labels, identity, outputs.model)
+    write_report(report, outputs.report)
+    _write_curve(report["history"], outputs.curve)
+    say(f"{_kept(averaged)}: validation loss {averaged.validation_loss:.3f}, accuracy {averaged.validation_accuracy:.1%}")
     # This run's checkpoints, and those of runs that were given up: the stage's lock says that nobody is at work on them.
     return partial(shutil.rmtree, place.parent, ignore_errors=True)
 
@@ -139,19 +139,39 @@ def _logger(settings: Finetune, name: str) -> Iterator[Any]:
         yield writer.add_scalar
 
 
-def _announce(training: Training, precision: str, device: str, threads: int) -> None:
-    where = f"{threads} CPU threads" if device == "cpu" else "CUDA"
+def _where(settings: Finetune, member: int, epoch: int, loss: float) -> str:
+    which = f"training {member} of {settings.members} · " if settings.members > 1 else ""
+    return f"{which}epoch {epoch} · loss {loss:.3f}"
+
+
+def _kept(averaged: Averaged) -> str:
+    if len(averaged.members) > 1:
+        return f"averaged the weights of {counted(len(averaged.members), 'training')}"
+    return f"kept epoch {averaged.members[0].best_epoch} of {len(averaged.members[0].history)}"
+
+
+def _announce(averaging: Averaging, precision: str, device: str) -> None:
+    settings, training = averaging.settings, averaging.training
+    where = f"{settings.threads} CPU threads" if device == "cpu" else "CUDA"
     batches = "without padding" if training.packed else "padded (this backbone does not take an unpadded stream)"
-    say(f"{len(training.train.rows):,} rows, up to {counted(training.settings.epochs, 'epoch')} of {training.steps_per_epoch:,} steps · "
+    times = f"{counted(settings.members, 'training')} of " if settings.members > 1 else ""
+    say(f"{len(training.train.rows):,} rows, {times}up to {counted(settings.epochs, 'epoch')} of {training.steps_per_epoch:,} steps · "
         f"{precision} on {where} · batches {batches}")  # fmt: skip
-    if training.resumed_from:
-        say(f"going on from the checkpoint at step {training.resumed_from:,}")
+    if averaging.resumed_from:
+        say(f"going on from the checkpoint at step {averaging.resumed_from:,}")
 
 
 def _report(
-    params: Params, found: backbone.Found, training: Training, trained: Trained, labels: list[str], identity: dict[str, Any], folder: Path
+    params: Params,
+    found: backbone.Found,
+    averaging: Averaging,
+    averaged: Averaged,
+    labels: list[str],
+    identity: dict[str, Any],
+    folder: Path,
 ) -> dict[str, Any]:
-    settings = params.finetune
+    settings, training, members = params.finetune, averaging.training, averaged.members
+    history = [{"member": number, **epoch} for number, one in enumerate(members, start=1) for epoch in one.history]
     return {
         "backbone": {
             "source": settings.backbone.source,
@@ -164,26 +184,30 @@ def _report(
         "labels": labels,
         "rows": len(training.train.rows),
         "validation_rows": len(training.validation.rows),
-        "epochs_run": len(trained.history),
-        "best_epoch": trained.best_epoch,
-        "steps": trained.steps,
-        "tokens": trained.tokens,
-        "packed": trained.packed,
+        "members": len(members),
+        "epochs_run": len(history),
+        "kept_epochs": [one.best_epoch for one in members],
+        "validation_loss": averaged.validation_loss,
+        "validation_accuracy": averaged.validation_accuracy,
+        "steps": sum(one.steps for one in members),
+        "tokens": sum(one.tokens for one in members),
+        "packed": training.packed,
         "precision": identity["precision"],
         "device": training.model.device.type if identity["gpu"] is None else identity["gpu"],
         "threads": settings.threads,
         "seed": settings.seed,
         "weights_sha256": backbone.file_sha256(folder / backbone.WEIGHTS),
         "tuple": identity,
-        "history": trained.history,
+        "history": history,
     }
 
 
-def _write_curve(history: list[dict[str, float]], path: Path) -> None:
+def _write_curve(history: list[dict[str, Any]], path: Path) -> None:
+    """Write an epoch per line; `pass` counts them over all trainings, so that a plot has one line to draw."""
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(history[0]), lineterminator="\n")
+        writer = csv.DictWriter(file, fieldnames=["pass", *history[0]], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(history)
+        writer.writerows({"pass": number, **epoch} for number, epoch in enumerate(history, start=1))
 
 
 if __name__ == "__main__":

@@ -150,7 +150,13 @@ def _split(labels: tuple[str, ...]) -> dict[str, Any]:
 
 def _training(labels: tuple[str, ...]) -> dict[str, Any]:
     history = [
-        {"epoch": n, "train_loss": 2.1 * 0.62**n, "validation_loss": 0.5 + 1.6 * 0.55**n, "validation_accuracy": 0.9 - 0.5 * 0.5**n}
+        {
+            "member": 1,
+            "epoch": n,
+            "train_loss": 2.1 * 0.62**n,
+            "validation_loss": 0.5 + 1.6 * 0.55**n,
+            "validation_accuracy": 0.9 - 0.5 * 0.5**n,
+        }
         for n in range(1, 10)
     ]
     backbone = {
@@ -167,8 +173,11 @@ def _training(labels: tuple[str, ...]) -> dict[str, Any]:
         "mode": "full",
         "labels": list(labels),
         "rows": 930,
+        "members": 1,
         "epochs_run": 9,
-        "best_epoch": 8,
+        "kept_epochs": [8],
+        "validation_loss": 0.513,
+        "validation_accuracy": 0.898,
         "steps": 531,
         "tokens": 301_442,
         "packed": True,

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedTokenizerFast
 
 from evergreen.model import backbone
+from evergreen.model.averaging import Averaging
 from evergreen.model.training import Encoded, Trained, Training
 from evergreen.sections.pipeline import Finetune
 from tests.evaluation_factories import knobs
@@ -52,6 +53,7 @@ PADDED_FAMILIES: dict[str, dict[str, Any]] = {
 SHORT: dict[str, Any] = {
     "mode": "full",
     "class_weights": "none",
+    "members": 1,
     "epochs": 3,
     "batch_size": 8,
     "learning_rate": 3e-3,
@@ -131,13 +133,15 @@ def trained(folder: Path, *, checkpoints: Path | None = None, rows: int = 40, **
 
 def started(folder: Path, *, checkpoints: Path | None = None, rows: int = 40, **fields: Any) -> Training:
     """Return a training that is about to run. `on_step` and `log` go to it, every other field to the settings."""
+    return Training(classifier(folder), **_asked(checkpoints, rows, fields))
+
+
+def averaging(folder: Path, *, checkpoints: Path | None = None, rows: int = 40, **fields: Any) -> Averaging:
+    """Return trainings that are about to run and be averaged, asked for as `started` is."""
+    return Averaging(classifier(folder), **_asked(checkpoints, rows, fields))
+
+
+def _asked(checkpoints: Path | None, rows: int, fields: dict[str, Any]) -> dict[str, Any]:
     calls = {name: fields.pop(name) for name in ("on_step", "log") if name in fields}
-    return Training(
-        classifier(folder),
-        train=fields.pop("train", None) or encoded(rows),
-        validation=fields.pop("validation", None) or encoded(20, seed=1),
-        settings=settings(**fields),
-        precision="fp32",
-        checkpoints=checkpoints,
-        **calls,
-    )
+    data = {"train": fields.pop("train", None) or encoded(rows), "validation": fields.pop("validation", None) or encoded(20, seed=1)}
+    return {**calls, **data, "settings": settings(**fields), "precision": "fp32", "checkpoints": checkpoints}

@@ -155,7 +155,7 @@ class Training:
         return order
 
     def _end_epoch(self, epoch: int) -> None:
-        loss, accuracy = self._validate()
+        loss, accuracy = self.validate()
         self._check("validation loss", loss)
         mean = self.progress.epoch_loss / self.steps_per_epoch
         self.progress.epoch_loss = 0.0
@@ -169,8 +169,8 @@ class Training:
         self.progress.stopped = 0 < self.settings.patience <= waited
 
     @torch.no_grad()
-    def _validate(self) -> tuple[float, float]:
-        """Return log loss in nats and accuracy on the validation rows."""
+    def validate(self) -> tuple[float, float]:
+        """Return log loss in nats and accuracy (0-1) of the model as it is, on the validation rows."""
         self.model.eval()
         order = sorted(range(len(self.validation.rows)), key=lambda row: len(self.validation.rows[row]))
         total, right = 0.0, 0

@@ -150,8 +150,11 @@ def _data(reports: Mapping[str, Report], params: Report) -> str:
 def _training(training: Report, provenance: Report) -> str:
     cost, backbone = provenance["cost"], training["backbone"]
     energy = number(float(cost["energy_watt_hours"]), 1)
+    members = training["members"]
+    averaged = f"the weights of {members} trainings averaged, " if members > 1 else ""
     return (
-        f"## Training\n\nStarted from `{backbone['source']}`; {training['epochs_run']} epochs on {number(training['rows'])} rows, "
+        f"## Training\n\nStarted from `{backbone['source']}`; {averaged}"
+        f"{training['epochs_run']} epochs on {number(training['rows'])} rows, "
         f"{training['precision']} on {training['device']}, {training['threads']} threads, seed {training['seed']}. "
         f"All stages together took {duration(cost['seconds'])} and about {energy} Wh ({cost['energy_is']})."
     )

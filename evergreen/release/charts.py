@@ -44,16 +44,25 @@ STYLE: dict[str, Any] = {
 LABELS_WITH_NAMES = 24
 
 
-def training_curve(history: Sequence[Row], best: int | None) -> Markup:
-    """Return loss on train and validation by epoch; `best` marks the epoch whose weights were kept."""
+def training_curve(history: Sequence[Row], kept: Sequence[int], averaged: float | None) -> Markup:
+    """Return loss on train and validation by epoch, a line for each training; `kept` marks the epochs whose weights were kept.
+
+    `averaged`: validation loss of the mean of several trainings' weights; None: there was one training.
+    """
 
     def draw(axes: Axes) -> None:
-        epochs = [row["epoch"] for row in history]
-        axes.plot(epochs, [row["train_loss"] for row in history], color=SECOND, marker="o", markersize=3.5, label="train")
-        axes.plot(epochs, [row["validation_loss"] for row in history], color=ACCENT, marker="o", markersize=3.5, label="validation")
-        if best is not None:
-            axes.axvline(best, color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
-        axes.set(xlabel="epoch", ylabel="loss", xlim=(epochs[0] - 0.5, epochs[-1] + 0.5), ylim=(0, None))
+        last = max(row["epoch"] for row in history)
+        for number in sorted({row["member"] for row in history}):
+            rows = [row for row in history if row["member"] == number]
+            epochs = [row["epoch"] for row in rows]
+            for name, color, words in (("train_loss", SECOND, "train"), ("validation_loss", ACCENT, "validation")):
+                label = words if number == 1 else None
+                axes.plot(epochs, [row[name] for row in rows], color=color, marker="o", markersize=3.5, label=label)
+        for epoch in sorted({*kept}):
+            axes.axvline(epoch, color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
+        if averaged is not None:
+            axes.plot([last], [averaged], color=INK, marker="D", markersize=6, linestyle="none", zorder=3, label="validation, averaged")
+        axes.set(xlabel="epoch", ylabel="loss", xlim=(0.5, last + 0.5), ylim=(0, None))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.legend()
 

@@ -112,12 +112,17 @@ def confused_pairs(confusion: Report, most: int = PAIRS_SHOWN) -> list[dict[str,
 def _plots(reports: Mapping[str, Report]) -> dict[str, Any]:
     evaluation, calibration, training = (reports[name] for name in ("evaluation", "calibration", "training"))
     return {
-        "training": charts.training_curve(training["history"], training.get("best_epoch")) if training.get("history") else None,
+        "training": _curve(training) if training.get("history") else None,
         "confusion": charts.confusion(evaluation["confusion"]["labels"], evaluation["confusion"]["counts"]),
         "reliability": charts.reliability(evaluation["reliability"]),
         "coverage": charts.coverage(calibration["curve"], chosen=calibration, target=calibration["target_accuracy"]),
         "learning": charts.learning(evaluation["learning"]) if evaluation.get("learning") else None,
     }
+
+
+def _curve(training: Report) -> Any:
+    averaged = training["validation_loss"] if training["members"] > 1 else None
+    return charts.training_curve(training["history"], training["kept_epochs"], averaged)
 
 
 def _rule(rule: Report) -> dict[str, Any]:

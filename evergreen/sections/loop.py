@@ -89,6 +89,7 @@ class Retrain(Section):
     schedule: Cron | None
     incoming: str
     start: Literal["backbone", "champion"]
+    members: Count | None
     epochs: Count | None
     learning_rate: Positive | None
     rehearsal_rows: Annotated[int, Field(ge=0)]

@@ -111,6 +111,7 @@ class Finetune(Section):
     backbone: Backbone
     mode: Literal["full", "frozen"]
     class_weights: Literal["none", "balanced"]
+    members: Count
     epochs: Count
     batch_size: Count
     learning_rate: Positive

@@ -134,7 +134,7 @@ def settings(params: Params, *, source: Path, rows: Grown, weights: str | None) 
     if weights is not None:
         start = {"source": (CHAMPION / "classifier").as_posix(), "revision": None, "sha256": weights}
         changes |= {f"finetune.backbone.{name}": value for name, value in start.items()}
-    for name in ("epochs", "learning_rate"):
+    for name in ("members", "epochs", "learning_rate"):
         if (value := getattr(params.retrain, name)) is not None:
             changes[f"finetune.{name}"] = value
     return changes

@@ -16,9 +16,8 @@ import torch
 import yaml
 
 from evergreen.errors import TrainingError
-from evergreen.model import backbone
+from evergreen.model import backbone, training
 from evergreen.reports import read_report
-from stages import finetune as stage
 from stages.finetune import finetune
 from tests.evaluation_factories import ROOT, knobs, splits
 from tests.factories import LABELS, examples
@@ -72,16 +71,16 @@ def run(place, folder, **fields):
     return outputs
 
 
-def die_in_step(monkeypatch, step):
-    """Make the next trainings die in this step, after the checkpoints before it."""
-    original = stage.Training._step
+def die_in_step(monkeypatch, step, seed=None):
+    """Make the next trainings (or that of this seed) die in this step, after the checkpoints before it."""
+    original = training.Training._step
 
-    def dying(training, *arguments):
-        if training.progress.step == step:
+    def dying(one, *arguments):
+        if one.progress.step == step and seed in (None, one.settings.seed):
             raise Killed
-        return original(training, *arguments)
+        return original(one, *arguments)
 
-    monkeypatch.setattr(stage.Training, "_step", dying)
+    monkeypatch.setattr(training.Training, "_step", dying)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +110,36 @@ def test_the_report_tells_what_was_trained_and_by_what(undisturbed, place):
 
 def test_the_curve_is_the_history(undisturbed):
     history = pd.DataFrame(read_report(undisturbed.report)["history"])
-    pd.testing.assert_frame_equal(pd.read_csv(undisturbed.curve), history, check_dtype=False)
+    curve = pd.read_csv(undisturbed.curve)
+    pd.testing.assert_frame_equal(curve.drop(columns="pass"), history, check_dtype=False)
+    assert [*curve["pass"]] == [1, 2]
+
+
+def test_averaged_trainings_are_told_one_by_one_and_as_a_whole(place, undisturbed, tmp_path, capsys):
+    outputs = run(place, tmp_path / "run", members=3)
+    alone, report = read_report(undisturbed.report), read_report(outputs.report)
+    assert (report["members"], report["epochs_run"], report["steps"], len(report["kept_epochs"])) == (3, 6, 48, 3)
+    assert report["tokens"] == 3 * alone["tokens"]
+    assert report["history"][:2] == alone["history"]
+    assert [(row["member"], row["epoch"]) for row in report["history"]] == [(1, 1), (1, 2), (2, 1), (2, 2), (3, 1), (3, 2)]
+    assert [*pd.read_csv(outputs.curve)["pass"]] == [1, 2, 3, 4, 5, 6]
+    assert report["weights_sha256"] != alone["weights_sha256"]
+    said = capsys.readouterr().out
+    assert "60 rows, 3 trainings of up to 2 epochs of 8 steps" in said
+    assert f"averaged the weights of 3 trainings: validation loss {report['validation_loss']:.3f}" in said
+
+
+def test_a_stage_killed_in_a_later_training_resumes_there(place, tmp_path, monkeypatch, capsys, own_home):
+    whole = run(place, tmp_path / "whole", members=3)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        die_in_step(patch, 10, seed=settings().seed + 1)
+        run(place, tmp_path / "killed", members=3)
+    capsys.readouterr()
+    resumed = run(place, tmp_path / "resumed", members=3)
+    assert "going on from the checkpoint at step 24" in capsys.readouterr().out
+    assert resumed.report.read_bytes() == whole.report.read_bytes()
+    assert (resumed.model / "model.safetensors").read_bytes() == (whole.model / "model.safetensors").read_bytes()
+    assert not (own_home / "checkpoints").exists()
 
 
 def test_the_outputs_name_no_place_of_this_machine(undisturbed):

@@ -86,6 +86,11 @@ def test_a_given_test_split_of_any_size_leaves_nine_tenths_of_the_rest_to_traini
     assert shares.train / (1 - shares.test) == pytest.approx(0.9, abs=1e-4)
 
 
+def test_trainings_are_averaged_where_rows_are_few() -> None:
+    assert "retrain.members" not in suggest(profile(good_rows(6000)), params())
+    assert suggest(profile(good_rows(20_000)), params())["retrain.members"] == 1
+
+
 def test_east_asian_punctuation_is_kept_full_width() -> None:
     assert suggest(profile(rows(["你好，世界"] * 2, ["x", "y"])), params())["clean.unicode_form"] == "NFC"
 

@@ -119,14 +119,14 @@ def test_the_best_epochs_weights_are_kept_or_the_last_ones(tiny):
     assert did.history == did_last.history
     assert did.best_epoch == 1 + int(np.argmin(losses)) < 5, "a rate this high must make a later epoch worse"
     assert did_last.best_epoch == 5
-    assert best._validate()[0] == min(losses)
-    assert last._validate()[0] == losses[-1]
+    assert best.validate()[0] == min(losses)
+    assert last.validate()[0] == losses[-1]
 
 
 def test_training_stops_after_as_many_worse_epochs_as_the_patience(tiny, monkeypatch):
     def losses(*values):
         answers = iter(values)
-        monkeypatch.setattr(training.Training, "_validate", lambda _: (next(answers), 0.5))
+        monkeypatch.setattr(training.Training, "validate", lambda _: (next(answers), 0.5))
 
     losses(3, 2, 2.5, 2, 1)
     did = trained(tiny(), epochs=9, patience=2).did
@@ -278,9 +278,9 @@ def test_every_row_is_seen_once_an_epoch_in_an_order_of_its_own(tiny):
 
 def test_validation_figures_do_not_depend_on_batches(tiny, monkeypatch):
     run = started(tiny())
-    whole = run._validate()
+    whole = run.validate()
     monkeypatch.setattr(training, "EVALUATION_ROWS", 3)
-    assert run._validate() == pytest.approx(whole, rel=1e-5)
+    assert run.validate() == pytest.approx(whole, rel=1e-5)
 
 
 def test_packed_and_padded_trainings_agree_without_dropout(tiny, monkeypatch):

@@ -122,18 +122,32 @@ def test_many_labels_get_a_heat_map_without_texts_and_a_table_that_scrolls(tmp_p
 
 def test_a_training_of_one_epoch_is_drawn_at_epoch_one(tmp_path: Path) -> None:
     found = reports()
-    found["training"] |= {"epochs_run": 1, "best_epoch": 1, "history": found["training"]["history"][:1]}
+    found["training"] |= {"epochs_run": 1, "kept_epochs": [1], "history": found["training"]["history"][:1]}
     page = write_dossier(found, tmp_path)
     curve = next(plot for plot in re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL) if "by epoch" in plot)
     assert re.findall(r"<text[^>]*>([^<]*)</text>", curve)[:2] == ["1", "epoch"]
     assert "1 pass," in Reader(page).words
 
 
+def test_averaged_trainings_are_drawn_one_by_one_and_said(tmp_path: Path) -> None:
+    found = reports()
+    history = [row | {"member": member} for member in (1, 2, 3) for row in found["training"]["history"][:4]]
+    found["training"] |= {"members": 3, "epochs_run": 12, "kept_epochs": [4, 4, 4], "history": history}
+    page = write_dossier(found, tmp_path)
+    curve = next(plot for plot in re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL) if "by epoch" in plot)
+    told = re.findall(r"<text[^>]*>([^<]*)</text>", curve)
+    assert [word for word in told if word.startswith(("train", "validation"))] == ["train", "validation", "validation, averaged"]
+    words = Reader(page).words
+    assert "weights averaged over 3 trainings from the same start, 12 passes" in words
+    assert "Each of the 3 trainings has lines of its own" in words
+    assert "The dashed line marks the pass" not in words
+
+
 def test_what_a_report_leaves_out_is_a_dash_and_not_a_zero(tmp_path: Path) -> None:
     found = reports()
     for report, keys in {
         "latency": ("p50_milliseconds",),
-        "training": ("tokens", "best_epoch"),
+        "training": ("tokens",),
         "quality": ("from", "to", "groups"),
     }.items():
         for key in keys:
