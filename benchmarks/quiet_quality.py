@@ -4,8 +4,8 @@
 
 Years of daily looks are simulated: 60 answers a day of a model that is right in 84 of 100 cases and whose confidence is right about its
 chances, against a reference of 375 rows; labels come for some of the answers. Each look measures quality as the monitor does
-(evergreen/monitoring/quality.py) and applies `policy.measured_loss` and `policy.persistence` of params.yaml. Who gets a label decides much,
-so it is varied, and the same labels are also counted plainly.
+(evergreen/monitoring/watch/quality.py) and applies `policy.measured_loss` and `policy.persistence` of params.yaml. Who gets a label
+decides much, so it is varied, and the same labels are also counted plainly.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from benchmarks._page import Figures, machine, publish
 from evergreen.config import load_params
-from evergreen.monitoring.quality import MIN_ROWS, NEWEST, fair_weights, figures
+from evergreen.monitoring.watch.quality import MIN_ROWS, NEWEST, fair_weights, figures
 
 DAYS, ANSWERS, REFERENCE, ACCURACY = 365, 60, 375, 0.84
 POLICY = load_params(Path("params.yaml")).policy

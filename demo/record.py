@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from evergreen.monitoring import history
-from evergreen.monitoring.database import connect
-from evergreen.monitoring.request_log import Window, read
+from evergreen.monitoring.log.database import connect
+from evergreen.monitoring.log.request_log import Window, read
+from evergreen.monitoring.watch import history
 from evergreen.release.ledger import Entry, Ledger
 from evergreen.release.registry import Registry
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evergreen.errors import RegistryError, ReleaseError
-from evergreen.monitoring.records import new_id
+from evergreen.monitoring.log.records import new_id
 from evergreen.release.control import running
 from evergreen.release.intent import Intent
 from evergreen.release.ledger import Entry, Event, Ledger

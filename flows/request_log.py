@@ -51,8 +51,8 @@ def opened(url: str) -> "Iterator[Engine]":
     """Open a request log that is there; its errors become LogErrors that hold nothing of a row."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    from evergreen.monitoring import request_log
-    from evergreen.monitoring.database import connect, described
+    from evergreen.monitoring.log import request_log
+    from evergreen.monitoring.log.database import connect, described
 
     _refuse_missing(url)
     engine = connect(url, statement_seconds=0)

@@ -9,8 +9,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from evergreen.access import FILE, KeyRing
 from evergreen.home import home, spool, traffic_url
-from evergreen.monitoring.bell import Bell
-from evergreen.monitoring.recorder import Recorder
+from evergreen.monitoring.log.recorder import Recorder
+from evergreen.monitoring.loop.bell import Bell
 from evergreen.sections.loop import Serve
 from serving.api.app import build_app
 from serving.api.desk import Desk

@@ -6,7 +6,8 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from evergreen.monitoring import alerts, database, loop_tables, slot
+from evergreen.monitoring.log import database
+from evergreen.monitoring.loop import alerts, loop_tables, slot
 from tests.policy_factories import NOW, settings
 
 LIVE = "56dfc9c329af"

@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from evergreen.monitoring import database, request_log
-from evergreen.monitoring.recorder import Recorder
-from evergreen.monitoring.records import Answered, Labelled, new_id
+from evergreen.monitoring.log import database, request_log
+from evergreen.monitoring.log.recorder import Recorder
+from evergreen.monitoring.log.records import Answered, Labelled, new_id
 
 PATIENCE = 60  # seconds that a busy machine may take for what takes well under one
 

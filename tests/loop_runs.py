@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import Engine
 
 from evergreen.config import load_params
-from evergreen.monitoring import database, loop_tables, request_log
+from evergreen.monitoring.log import database, request_log
+from evergreen.monitoring.loop import loop_tables
 from evergreen.release.ledger import Ledger
 from evergreen.release.live import Place, Release, first
 from evergreen.release.registry import Registry

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from evergreen.monitoring.history import Recorded, window_id
+from evergreen.monitoring.watch.history import Recorded, window_id
 
 
 def facts(*, number: int = 1, since: float = 0.0, until: float = 10.0, model_version: str = "v1", **changes: Any) -> dict[str, Any]:

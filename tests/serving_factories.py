@@ -13,8 +13,8 @@ from starlette.types import ASGIApp
 
 from evergreen.access import KeyRing
 from evergreen.data.text import clean_text
-from evergreen.monitoring.bell import Rung
-from evergreen.monitoring.records import Answered, Labelled
+from evergreen.monitoring.log.records import Answered, Labelled
+from evergreen.monitoring.loop.bell import Rung
 from serving.api.app import build_app
 from serving.api.desk import Desk
 from serving.api.health import Health

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from evergreen.monitoring.database import connect
-from evergreen.monitoring.records import Answered, Labelled, Role, new_id
-from evergreen.monitoring.request_log import insert, prepare
-from evergreen.monitoring.trial import Row, Trial
+from evergreen.monitoring.log.database import connect
+from evergreen.monitoring.log.records import Answered, Labelled, Role, new_id
+from evergreen.monitoring.log.request_log import insert, prepare
+from evergreen.monitoring.trials.trial import Row, Trial
 from tests.log_factories import sqlite
 
 START = 1_790_000_000.0

@@ -18,8 +18,10 @@ from evergreen.drift.rows import Vocabulary
 from evergreen.drift.rows import look as see
 from evergreen.drift.words import counts
 from evergreen.model.inference import Classifier
-from evergreen.monitoring import database, history, loop_tables, request_log
-from evergreen.monitoring.records import Answered, Labelled, new_id
+from evergreen.monitoring.log import database, request_log
+from evergreen.monitoring.log.records import Answered, Labelled, new_id
+from evergreen.monitoring.loop import loop_tables
+from evergreen.monitoring.watch import history
 from evergreen.release.live import Live, Place, Release
 from flows.looking.look import Look, look
 from tests.factories import examples, tiny_artifact, tiny_calibration

@@ -2,7 +2,7 @@
 
     decide(windows, situation, settings) -> Decision
 
-`windows` are the facts of the windows looked at (evergreen/monitoring/window.py), oldest first, the newest last; only those of the
+`windows` are the facts of the windows looked at (evergreen/monitoring/watch/window.py), oldest first, the newest last; only those of the
 newest one's version and reference count. `settings` is the section `policy` of params.yaml. A decision is made of checks (may a
 trigger fire?) and, where one fires, of holds (what keeps a training from starting now). `Decision.as_json()` is what goes on record.
 

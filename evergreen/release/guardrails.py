@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evergreen.evaluation.sequential import Bounds, share
-from evergreen.monitoring.comparison import Arm
+from evergreen.monitoring.trials.comparison import Arm
 from evergreen.sections.loop import Release
 
 ENOUGH = 50  # answers of each, before their latencies are compared

@@ -15,7 +15,7 @@ from pathlib import Path
 from dvc.config import Config, ConfigError
 
 from evergreen.errors import PipelineError, RegistryError
-from evergreen.monitoring.records import new_id
+from evergreen.monitoring.log.records import new_id
 from evergreen.release.plumbing import Git
 from flows import HOME, WORKTREES
 from flows.bridge import REMOTE

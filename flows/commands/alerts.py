@@ -25,7 +25,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _close(given: argparse.Namespace) -> None:
-    from evergreen.monitoring import alerts
+    from evergreen.monitoring.loop import alerts
     from flows.releasing.ledger import person
     from flows.running.alerting import opened
 
@@ -43,7 +43,7 @@ def _close(given: argparse.Namespace) -> None:
 
 
 def _shown(given: argparse.Namespace) -> None:
-    from evergreen.monitoring import alerts
+    from evergreen.monitoring.loop import alerts
     from evergreen.monitoring.policy import moment
     from flows.running.alerting import opened
 

@@ -14,7 +14,7 @@ from flows.request_log import log_url, moment, opened
 
 if TYPE_CHECKING:
     from evergreen.evaluation.sequential import Bounds
-    from evergreen.monitoring.comparison import Arm, Comparison
+    from evergreen.monitoring.trials.comparison import Arm, Comparison
 
 SHOWN = 8  # disagreements and labels in a table, at most
 COLOURS = {"better": "bold green", "no worse": "bold green", "worse": "bold red", "not yet": "bold yellow"}
@@ -44,7 +44,7 @@ def _margin(word: str) -> float:
 
 
 def _run(given: argparse.Namespace) -> None:
-    from evergreen.monitoring.comparison_words import notes, sentence
+    from evergreen.monitoring.trials.words import notes, sentence
 
     comparison = _compared(given)
     if given.json:
@@ -55,8 +55,8 @@ def _run(given: argparse.Namespace) -> None:
 
 
 def _compared(given: argparse.Namespace) -> "Comparison":
-    from evergreen.monitoring import trial as on_record
-    from evergreen.monitoring.comparison import compare_arms, compare_pairs
+    from evergreen.monitoring.trials import trial as on_record
+    from evergreen.monitoring.trials.comparison import compare_arms, compare_pairs
 
     with opened(given.log or log_url()) as engine, engine.connect() as connection:
         trial = on_record.find_trial(connection, since=given.since, mode=given.mode, challenger=given.challenger, champion=given.champion)
@@ -70,7 +70,7 @@ def _compared(given: argparse.Namespace) -> "Comparison":
 
 def show(comparison: "Comparison", console: Console) -> None:
     """Print a comparison for a person."""
-    from evergreen.monitoring.comparison_words import notes, sentence
+    from evergreen.monitoring.trials.words import notes, sentence
 
     trial = comparison.trial
     console.print()

@@ -109,7 +109,9 @@ def _recorded(given: argparse.Namespace) -> tuple[list[dict[str, Any]], float | 
             return windows, None
         except (OSError, ValueError, KeyError, TypeError) as fault:
             raise MonitorError(f"{given.windows} holds no windows as `evergreen monitor show --json` prints them ({fault})") from None
-    from evergreen.monitoring import history, loop_tables, slot, tables
+    from evergreen.monitoring.log import tables
+    from evergreen.monitoring.loop import loop_tables, slot
+    from evergreen.monitoring.watch import history
 
     with opened(given.log or log_url()) as engine:
         tables.check(engine, name=history.NAME, version=history.SCHEMA)

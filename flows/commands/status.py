@@ -150,7 +150,8 @@ def _watched(status: Status, root: Path) -> None:
     """Read the newest window, the newest decision and the open alerts, where anything is on record yet."""
     from sqlalchemy import inspect
 
-    from evergreen.monitoring import alerts, history, loop_tables
+    from evergreen.monitoring.loop import alerts, loop_tables
+    from evergreen.monitoring.watch import history
     from flows.request_log import log_url, opened
 
     try:

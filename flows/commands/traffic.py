@@ -15,8 +15,8 @@ from flows.commands.screen import screen
 from flows.request_log import log_url, moment, opened, settings
 
 if TYPE_CHECKING:
-    from evergreen.monitoring.overview import Overview
-    from evergreen.monitoring.records import Role
+    from evergreen.monitoring.log.overview import Overview
+    from evergreen.monitoring.log.records import Role
 
 ROLES: dict[str, "tuple[Role, ...]"] = {
     "answered": ("champion", "canary"),
@@ -53,8 +53,8 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _export(given: argparse.Namespace) -> None:
-    from evergreen.monitoring.request_log import Window
-    from evergreen.monitoring.traffic import export
+    from evergreen.monitoring.log.request_log import Window
+    from evergreen.monitoring.log.traffic import export
 
     if given.since is not None and given.until is not None and given.since >= given.until:
         raise LogError(f"the window is empty: --since {_moment(given.since)} does not lie before --until {_moment(given.until)}")
@@ -85,8 +85,8 @@ def _between(given: argparse.Namespace) -> str:
 
 def _status(given: argparse.Namespace) -> None:
     from evergreen.home import spool
-    from evergreen.monitoring.journal import pending_lines
-    from evergreen.monitoring.overview import overview
+    from evergreen.monitoring.log.journal import pending_lines
+    from evergreen.monitoring.log.overview import overview
 
     console, waiting = screen(), pending_lines(spool())
     try:
@@ -117,7 +117,7 @@ def _parts(found: "Overview") -> Table:
 
 def _facts(found: "Overview", place: str, waiting: int) -> Table:
     from evergreen.home import spool
-    from evergreen.monitoring.refused import NAME, refused_rows
+    from evergreen.monitoring.log.refused import NAME, refused_rows
 
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_row("labels told", f"{found.labels:,}", Text("corrections included", style="dim"))
@@ -134,8 +134,8 @@ def _facts(found: "Overview", place: str, waiting: int) -> Table:
 def _prune(given: argparse.Namespace) -> None:
     import time
 
-    from evergreen.monitoring.overview import overview
-    from evergreen.monitoring.retention import Limits, retire
+    from evergreen.monitoring.log.overview import overview
+    from evergreen.monitoring.log.retention import Limits, retire
 
     configured = settings()
     days = given.days if given.days is not None else configured.keep_days if configured else None

@@ -15,7 +15,7 @@ from flows.commands.screen import screen
 from flows.request_log import log_url, moment, opened
 
 if TYPE_CHECKING:
-    from evergreen.monitoring.history import Recorded
+    from evergreen.monitoring.watch.history import Recorded
     from flows.looking.look import Look
 
 SHOWN = 20
@@ -62,7 +62,7 @@ def _dashboard(given: argparse.Namespace) -> None:
     folder = workspace(HOME)
     if not folder.is_dir():
         raise MonitorError(f"there is nothing to show yet: {folder} is made with the first window (evergreen monitor)")
-    from evergreen.monitoring.evidently_watch import serve
+    from evergreen.monitoring.watch.evidently_watch import serve
 
     console = screen()
     console.print(Text(f"Evidently's pages are on http://127.0.0.1:{given.port} until Ctrl-C", style="green"))
@@ -72,8 +72,8 @@ def _dashboard(given: argparse.Namespace) -> None:
 def _label(given: argparse.Namespace) -> None:
     import time
 
-    from evergreen.monitoring import request_log
-    from evergreen.monitoring.labelled_file import read_labels
+    from evergreen.monitoring.log import request_log
+    from evergreen.monitoring.watch.labelled_file import read_labels
 
     told = read_labels(given.file, now=time.time())
     with opened(given.log or log_url()) as engine:
@@ -169,7 +169,8 @@ def _show(given: argparse.Namespace) -> None:
     import json
     from dataclasses import asdict
 
-    from evergreen.monitoring import history, tables
+    from evergreen.monitoring.log import tables
+    from evergreen.monitoring.watch import history
 
     with opened(given.log or log_url()) as engine:
         tables.check(engine, name=history.NAME, version=history.SCHEMA)

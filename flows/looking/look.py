@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from evergreen.drift.reference import Reference
-    from evergreen.monitoring.history import Recorded
-    from evergreen.monitoring.judging import Judgement
-    from evergreen.monitoring.window import Span, Subject
+    from evergreen.monitoring.watch.history import Recorded
+    from evergreen.monitoring.watch.judging import Judgement
+    from evergreen.monitoring.watch.window import Span, Subject
 
 Say = Callable[[str], None]
 HISTORY = 400  # windows that a decision may look back on
@@ -100,7 +100,8 @@ def look(
 
 def finish(engine: "Engine", asked: Asked, reference: "Reference", step: Step, say: Say) -> None:
     """Decide upon windows whose monitor was killed before it could, and raise the alerts that it did not come to."""
-    from evergreen.monitoring import alerts, history
+    from evergreen.monitoring.loop import alerts
+    from evergreen.monitoring.watch import history
 
     for facts in history.undecided(engine):
         say(f"window {facts['number']} of {facts['model_version']} was judged and not decided upon; deciding now")
@@ -115,7 +116,8 @@ def finish(engine: "Engine", asked: Asked, reference: "Reference", step: Step, s
 
 def forget(engine: "Engine", asked: Asked, live: str) -> None:
     """Delete what is older than the log keeps answers, and needed by no look to come."""
-    from evergreen.monitoring import alerts, history
+    from evergreen.monitoring.loop import alerts
+    from evergreen.monitoring.watch import history
 
     before = asked.now - max(asked.params.serve.log.keep_days * DAY, LOST + DAY)
     history.forget(engine, before=before, live=live, keep=HISTORY)
@@ -126,9 +128,9 @@ def _judge(
     engine: "Engine", asked: Asked, version: whose.LiveVersion, reference: "Reference", step: Step
 ) -> "tuple[dict[str, Any] | None, Judgement | None, str | None]":
     """Return the facts of the next window, on record, with what they were found in; or why there is no window yet."""
-    from evergreen.monitoring import history
-    from evergreen.monitoring.request_log import Window
-    from evergreen.monitoring.window import Subject, count, span
+    from evergreen.monitoring.log.request_log import Window
+    from evergreen.monitoring.watch import history
+    from evergreen.monitoring.watch.window import Subject, count, span
 
     subject = Subject(version.model_version, reference.digest)
     about = {"model_version": subject.model_version, "reference": subject.reference}
@@ -155,7 +157,7 @@ def _judged(
     engine: "Engine", asked: Asked, subject: "Subject", span: "Span", version: whose.LiveVersion, reference: "Reference"
 ) -> "Judgement":
     """Return a window's facts, with the places of what will be written about it."""
-    from evergreen.monitoring.judging import judge_window
+    from evergreen.monitoring.watch.judging import judge_window
 
     model = whose.model_of(version, asked.root)
     copies = look_pages.copies(asked.home)
@@ -167,8 +169,9 @@ def _decide(
     engine: "Engine", asked: Asked, model_version: str, facts: dict[str, Any] | None, reference: "Reference | None", say: Say
 ) -> "Recorded":
     """Decide on a new window, or between two, and put it on record; where a retraining is wanted, raise the alert."""
-    from evergreen.monitoring import alerts, history, judging
+    from evergreen.monitoring.loop import alerts
     from evergreen.monitoring.policy import Situation, decide
+    from evergreen.monitoring.watch import history, judging
 
     seen = history.read(engine, model_version=model_version, last=HISTORY)
     if facts is not None:
@@ -196,7 +199,8 @@ def _decide(
 
 def _alert(engine: "Engine", asked: Asked, decision: "Recorded") -> None:
     """Raise the alert of a decision; raised twice it is one."""
-    from evergreen.monitoring import alerts, history
+    from evergreen.monitoring.loop import alerts
+    from evergreen.monitoring.watch import history
 
     alerts.raise_alert(
         engine,
@@ -225,8 +229,10 @@ def _opened(url: str) -> "Iterator[Engine]":
     """Open the database with the tables of the request log, the monitor and the loop; its errors hold nothing of a row."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    from evergreen.monitoring import history, loop_tables, request_log
-    from evergreen.monitoring.database import connect, described
+    from evergreen.monitoring.log import request_log
+    from evergreen.monitoring.log.database import connect, described
+    from evergreen.monitoring.loop import loop_tables
+    from evergreen.monitoring.watch import history
 
     engine = connect(url, statement_seconds=0)
     try:

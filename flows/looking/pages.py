@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from evergreen.drift.reference import Reference
-    from evergreen.monitoring.judging import Judgement
+    from evergreen.monitoring.watch.judging import Judgement
 
 FOLDER = "monitor"
 SHOWN = 400  # windows on the page, at most
@@ -37,8 +37,8 @@ def copies(home: Path) -> Path:
 
 def placed(home: Path, params: Params, judgement: "Judgement", reference: "Reference", *, report: bool) -> "Judgement":
     """Write the batch worth labelling where there is an alarm, and return the judgement with the places of batch and report."""
-    from evergreen.monitoring.judging import worth_labelling
-    from evergreen.monitoring.labelling import write_batch
+    from evergreen.monitoring.watch.judging import worth_labelling
+    from evergreen.monitoring.watch.labelling import write_batch
 
     facts = {**judgement.facts, "report": f"reports/{judgement.facts['id']}.html" if report else None}
     if facts["drift"]["alarm"]:
@@ -51,8 +51,8 @@ def placed(home: Path, params: Params, judgement: "Judgement", reference: "Refer
 
 def draw(engine: "Engine", home: Path, params: Params, *, waiting: str | None, now: float) -> Path:
     """Write index.html, all of it or nothing, and return its path."""
-    from evergreen.monitoring import history, window
-    from evergreen.monitoring.watch_page import watch_page
+    from evergreen.monitoring.watch import history, window
+    from evergreen.monitoring.watch.page import watch_page
 
     _retire(home, params)
     windows, decisions = [_linked(home, one) for one in history.read(engine, last=SHOWN)], history.read_decisions(engine, last=SHOWN)
@@ -86,8 +86,8 @@ def _linked(home: Path, facts: dict[str, Any]) -> dict[str, Any]:
 
 def report(home: Path, params: Params, judgement: "Judgement", reference: "Reference") -> Path:
     """Let Evidently report on a window: a page of its own, and a run in the workspace."""
-    from evergreen.monitoring.evidently_watch import keep_run, window_report, write_page
-    from evergreen.monitoring.facts import columns
+    from evergreen.monitoring.watch.evidently_watch import keep_run, window_report, write_page
+    from evergreen.monitoring.watch.facts import columns
 
     facts = judgement.facts
     found = window_report(facts, columns(judgement.seen, reference), columns(reference.rows, reference))

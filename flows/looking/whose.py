@@ -35,7 +35,7 @@ class LiveVersion:
 
 def live(engine: "Engine", home: Path) -> LiveVersion | None:
     """Return the live version, or None where nothing has answered yet."""
-    from evergreen.monitoring.window import live_version
+    from evergreen.monitoring.watch.window import live_version
 
     pointer = Place(home).read()
     if pointer is not None:

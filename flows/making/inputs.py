@@ -51,8 +51,8 @@ def gathered(root: Path, champion: Champion, *, plan: Pipeline, params: Params, 
     import pandas as pd
 
     from evergreen.data.records import read_table
-    from evergreen.monitoring import request_log
-    from evergreen.monitoring.traffic import labelled
+    from evergreen.monitoring.log import request_log
+    from evergreen.monitoring.log.traffic import labelled
 
     request_log.prepare(engine)  # nothing may have been answered yet
     with tempfile.TemporaryDirectory(prefix="evergreen-rows-") as place:

@@ -1,7 +1,7 @@
 """One retraining from its alert to its end: the slot is claimed, a version produced, and released where the gate says PROMOTE.
 
 Whatever started it (an event, doubled or late; a schedule; a person), the claim in our own tables says whether it may run
-(evergreen/monitoring/slot.py). The slot is given back however it ends, and as soon as the verdict is on the ledger: a release may take
+(evergreen/monitoring/loop/slot.py). The slot is given back however it ends, and as soon as the verdict is on the ledger: a release may take
 an hour of trial, and one that is killed is brought to its end by others (flows/running/tending.py). A run that is killed before loses the
 slot with its lease. Works without Prefect.
 """
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from evergreen.config import Params, load_params
 from evergreen.errors import ClaimLost, EvergreenError, PipelineError, RegistryError
-from evergreen.monitoring import slot
-from evergreen.monitoring.lease import kept
-from evergreen.monitoring.slot import Claim, Refusal
+from evergreen.monitoring.loop import slot
+from evergreen.monitoring.loop.lease import kept
+from evergreen.monitoring.loop.slot import Claim, Refusal
 from evergreen.release.live import Place
 from flows import HOME
 from flows.bridge.pipeline import read_pipeline

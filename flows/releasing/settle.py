@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from evergreen.errors import ConfigError, RegistryError
-from evergreen.monitoring.records import new_id
+from evergreen.monitoring.log.records import new_id
 from evergreen.release.control import SECONDS, ask, running
 from evergreen.release.intent import Intent, IntentFile
 from evergreen.release.ledger import GOES_LIVE, Entry, Ledger

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from evergreen.access import FILE, KeyFile
 from evergreen.errors import EvergreenError, LogError, ReleaseError
-from evergreen.monitoring.records import new_id
+from evergreen.monitoring.log.records import new_id
 from evergreen.release.control import ask, running
 from evergreen.release.guardrails import Seen, broken, unheard
 from evergreen.release.live import Live, Place
@@ -137,7 +137,7 @@ def watch(place: Place, trial: Live, settings: "Release", url: str, say: Say) ->
 
 def asked(url: str, since: float) -> int:
     """Return how many texts callers had answered since a moment; 0 where the request log cannot say."""
-    from evergreen.monitoring import trial as on_record
+    from evergreen.monitoring.trials import trial as on_record
     from flows.request_log import opened
 
     try:
@@ -149,8 +149,8 @@ def asked(url: str, since: float) -> int:
 
 def look(url: str, trial: Live, since: float, failed: int) -> Seen:
     """Return a trial as the request log holds it."""
-    from evergreen.monitoring import trial as on_record
-    from evergreen.monitoring.comparison import compare_arms, compare_pairs
+    from evergreen.monitoring.trials import trial as on_record
+    from evergreen.monitoring.trials.comparison import compare_arms, compare_pairs
     from flows.request_log import opened
 
     assert trial.trial is not None

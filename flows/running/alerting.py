@@ -6,7 +6,7 @@
     attend(engine, api, params) -> None       one round: sweep, send, tell
     python -m flows.running.alerting                  rounds until it is ended: a process of `evergreen up`, or one of its own in a cluster
 
-Exactly-once is not made here but in evergreen/monitoring/slot.py: an event may be lost, doubled or late. Imports nothing of Prefect.
+Exactly-once is not made here but in evergreen/monitoring/loop/slot.py: an event may be lost, doubled or late. Imports nothing of Prefect.
 
 What the automation hands to the retrain deployment: `wanted`, the event's payload ({"alert", "trigger", "because", "model_version",
 "window", "facts"}), and `event`, its id. An event from outside has no "alert", and may say "key", "trigger" and "because".
@@ -26,9 +26,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from evergreen.config import Params, load_params
 from evergreen.errors import LogError
 from evergreen.home import traffic_url
-from evergreen.monitoring import alerts, loop_tables, slot
-from evergreen.monitoring.alerts import Alert
-from evergreen.monitoring.database import connect, described
+from evergreen.monitoring.log.database import connect, described
+from evergreen.monitoring.loop import alerts, loop_tables, slot
+from evergreen.monitoring.loop.alerts import Alert
 from flows.notify import notify
 from flows.running import connection, prefect_api
 from flows.running.rounds import Round, Say, rounds

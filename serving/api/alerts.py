@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from evergreen.data.personal_data import KINDS
 from evergreen.data.text import clean_text
-from evergreen.monitoring.bell import Rung
+from evergreen.monitoring.loop.bell import Rung
 
 MOST_ALERTS = 100
 MOST_FACTS = 32  # labels kept of an alert

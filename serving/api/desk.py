@@ -11,7 +11,7 @@ from hashlib import sha256
 
 from evergreen.data.personal_data import KINDS
 from evergreen.data.text import clean_text
-from evergreen.monitoring.records import Answered, Labelled, Role, new_id
+from evergreen.monitoring.log.records import Answered, Labelled, Role, new_id
 from serving.api.answers_cache import AnswersCache
 from serving.api.exchange import Answer, Body, Feedback, Thanks
 from serving.api.ports import Metrics, Recorder

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
-from evergreen.monitoring.records import ID_PATTERN
+from evergreen.monitoring.log.records import ID_PATTERN
 from serving.settings import Limits
 
 MAX_GROUPS = 16

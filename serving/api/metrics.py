@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from evergreen.monitoring.records import Role
+from evergreen.monitoring.log.records import Role
 from serving.api.ports import Recorder, Told
 from serving.model.backend import Model, Models, NotReady
 

@@ -7,7 +7,7 @@ database.
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
-from evergreen.monitoring.records import Answered, Labelled, Role
+from evergreen.monitoring.log.records import Answered, Labelled, Role
 
 Told = Literal["recorded", "already recorded", "corrected"]
 

@@ -1,6 +1,6 @@
 """From what a model says of a text to the row that is kept of it, and from the row to what its caller gets to see."""
 
-from evergreen.monitoring.records import Answered, Role
+from evergreen.monitoring.log.records import Answered, Role
 from serving.api.exchange import Prediction
 from serving.model.backend import About, Judged
 

@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from evergreen.monitoring.records import Answered
+from evergreen.monitoring.log.records import Answered
 from serving.api.ports import Metrics, Recorder
 from serving.api.rows import record
 from serving.model.backend import Model, NotReady

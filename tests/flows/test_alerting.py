@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from evergreen.config import Params, load_params
-from evergreen.monitoring import alerts, slot
+from evergreen.monitoring.loop import alerts, slot
 from evergreen.monitoring.policy import DAY
 from flows.running import alerting
 from flows.running.prefect_api import ask

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from evergreen.monitoring import slot
+from evergreen.monitoring.loop import slot
 from flows.__main__ import main
 from tests.alert_factories import claimed, holding, loop, raised
 from tests.log_factories import sqlite

@@ -13,7 +13,9 @@ import pytest
 from rich.console import Console
 
 from evergreen.errors import MonitorError
-from evergreen.monitoring import alerts, history, judging, request_log, slot, window
+from evergreen.monitoring.log import request_log
+from evergreen.monitoring.loop import alerts, slot
+from evergreen.monitoring.watch import history, judging, window
 from flows.__main__ import main
 from flows.commands.watching import show_look
 from flows.looking import look as module

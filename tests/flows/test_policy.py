@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from evergreen.monitoring import history, request_log, slot
+from evergreen.monitoring.log import request_log
+from evergreen.monitoring.loop import slot
+from evergreen.monitoring.watch import history
 from flows.__main__ import main
 from tests.alert_factories import holding, loop, raised
 from tests.log_factories import sqlite

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine
 
 from evergreen.errors import PipelineError, ReleaseError
-from evergreen.monitoring import alerts, slot
+from evergreen.monitoring.loop import alerts, slot
 from evergreen.params_file import edit_params
 from evergreen.release.ledger import Ledger
 from evergreen.release.registry import Registry
@@ -212,7 +212,7 @@ def test_a_lost_claim_stops_the_run_before_it_puts_anything_on_record(looped: Pa
 
 
 def _kept(engine: Engine, claim: slot.Claim, lost: Any) -> Any:
-    from evergreen.monitoring.lease import kept
+    from evergreen.monitoring.loop.lease import kept
 
     return kept(engine, claim, lost=lost)
 

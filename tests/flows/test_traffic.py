@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from evergreen.data.records import read_table
-from evergreen.monitoring.journal import Journal
-from evergreen.monitoring.lines import to_line
+from evergreen.monitoring.log.journal import Journal
+from evergreen.monitoring.log.lines import to_line
 from flows.__main__ import main
 from tests.log_factories import answered, filled, labelled
 

@@ -14,8 +14,8 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from evergreen.access import KeyRing
-from evergreen.monitoring.bell import Bell
-from evergreen.monitoring.recorder import Recorder
+from evergreen.monitoring.log.recorder import Recorder
+from evergreen.monitoring.loop.bell import Bell
 from serving.api.app import build_app
 from serving.api.desk import Desk
 from serving.api.health import Health

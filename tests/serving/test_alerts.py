@@ -7,8 +7,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from evergreen.access import KeyFile
-from evergreen.monitoring import alerts
-from evergreen.monitoring.bell import Bell, Rung
+from evergreen.monitoring.loop import alerts
+from evergreen.monitoring.loop.bell import Bell, Rung
 from serving.api.alerts import MOST_CHARACTERS
 from tests.alert_factories import loop
 from tests.log_factories import sqlite

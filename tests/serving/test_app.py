@@ -8,7 +8,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
-from evergreen.monitoring.recorder import Recorder
+from evergreen.monitoring.log.recorder import Recorder
 from serving.model.backend import NotReady, UnusableText
 from tests.serving_factories import FakeModels, Service, challenged, service
 

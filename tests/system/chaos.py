@@ -29,7 +29,9 @@ from typing import Any
 import psutil
 from sqlalchemy import Engine
 
-from evergreen.monitoring import alerts, database, history, loop_tables, slot
+from evergreen.monitoring.log import database
+from evergreen.monitoring.loop import alerts, loop_tables, slot
+from evergreen.monitoring.watch import history
 from evergreen.release.ledger import Ledger
 from evergreen.release.registry import Registry
 from evergreen.release.signing import read_trusted

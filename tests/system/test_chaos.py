@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from evergreen.monitoring import alerts, slot
+from evergreen.monitoring.loop import alerts, slot
 from tests.system.chaos import TARGETS, Loop, loop, post
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from evergreen.monitoring import database, request_log
-from evergreen.monitoring.records import Answered, Labelled, new_id
+from evergreen.monitoring.log import database, request_log
+from evergreen.monitoring.log.records import Answered, Labelled, new_id
 from evergreen.release.registry import Registry
 from tests.project_factories import ROOT, ROWS, SOURCE, command, git, small_project
 

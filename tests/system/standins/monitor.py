@@ -12,7 +12,7 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.states import Completed, State
 
-from evergreen.monitoring import history
+from evergreen.monitoring.watch import history
 from flows import HOME
 from flows.looking import look
 

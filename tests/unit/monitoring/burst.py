@@ -9,8 +9,9 @@ import sys
 
 from sqlalchemy import Engine
 
-from evergreen.monitoring import alerts, database, loop_tables, slot
-from evergreen.monitoring.lease import kept
+from evergreen.monitoring.log import database
+from evergreen.monitoring.loop import alerts, loop_tables, slot
+from evergreen.monitoring.loop.lease import kept
 from tests.alert_factories import LIVE
 from tests.policy_factories import settings
 

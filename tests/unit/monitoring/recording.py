@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from evergreen.monitoring.recorder import Recorder
+from evergreen.monitoring.log.recorder import Recorder
 from tests.log_factories import answered
 
 

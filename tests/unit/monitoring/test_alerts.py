@@ -2,7 +2,7 @@
 
 import pytest
 
-from evergreen.monitoring import alerts, slot
+from evergreen.monitoring.loop import alerts, slot
 from evergreen.monitoring.policy import HOUR
 from tests.alert_factories import LIVE, claimed, holding, loop, raised, state
 from tests.policy_factories import NOW

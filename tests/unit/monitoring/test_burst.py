@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from evergreen.monitoring import alerts, slot
+from evergreen.monitoring.loop import alerts, slot
 from evergreen.monitoring.policy import HOUR
 from tests.alert_factories import LIVE, loop
 from tests.log_factories import PATIENCE

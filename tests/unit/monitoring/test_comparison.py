@@ -5,8 +5,8 @@ from math import isnan
 
 import pytest
 
-from evergreen.monitoring.comparison import Disagreement, compare_arms, compare_pairs
-from evergreen.monitoring.comparison_words import notes, sentence
+from evergreen.monitoring.trials.comparison import Disagreement, compare_arms, compare_pairs
+from evergreen.monitoring.trials.words import notes, sentence
 from tests.trial_factories import row, trial
 
 

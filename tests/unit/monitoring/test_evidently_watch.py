@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.filterwarnings(f"ignore::{kind}") for kind in ("Deprec
 
 @pytest.fixture(scope="module")
 def watch() -> ModuleType:
-    from evergreen.monitoring import evidently_watch
+    from evergreen.monitoring.watch import evidently_watch
 
     return evidently_watch
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from evergreen.drift.descriptors import words
-from evergreen.monitoring.explanation import LEAST, changed_slices, changed_words, surprise, telling_rows
+from evergreen.monitoring.watch.explanation import LEAST, changed_slices, changed_words, surprise, telling_rows
 from tests.factories import examples
 
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from evergreen.errors import LogError, MonitorError
-from evergreen.monitoring import database, history, request_log, tables
+from evergreen.monitoring.log import database, request_log, tables
+from evergreen.monitoring.watch import history
 from tests.monitor_factories import decision, facts
 
 

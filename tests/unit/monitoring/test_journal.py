@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from evergreen.monitoring import journal as module
-from evergreen.monitoring.journal import Journal, JournalFull, pending_lines
+from evergreen.monitoring.log import journal as module
+from evergreen.monitoring.log.journal import Journal, JournalFull, pending_lines
 
 MEGABYTE = 10**6
 
@@ -32,7 +32,7 @@ def drained(journal: Journal, at_most: int = 3) -> list[bytes]:
 def dead(folder: Path, *lines: bytes) -> None:
     """Leave what a process leaves that appended these lines and was killed."""
     code = (
-        "import os, sys; from pathlib import Path; from evergreen.monitoring.journal import Journal\n"
+        "import os, sys; from pathlib import Path; from evergreen.monitoring.log.journal import Journal\n"
         "journal = Journal(Path(sys.argv[1]), max_bytes=10**6)\n"
         "journal.append([line.encode() + b'\\n' for line in sys.argv[2:]])\n"
         "os.kill(os.getpid(), 9)"

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from evergreen.monitoring import database, intake, questions
-from evergreen.monitoring import journal as journal_module
-from evergreen.monitoring import recorder as recorder_module
-from evergreen.monitoring.request_log import answers
+from evergreen.monitoring.log import database, intake, questions
+from evergreen.monitoring.log import journal as journal_module
+from evergreen.monitoring.log import recorder as recorder_module
+from evergreen.monitoring.log.request_log import answers
 from evergreen.processes import die_with_parent
 from tests.log_factories import PATIENCE, answered, labelled, recorder, sqlite, wait_until
 from tests.postgresql import Server

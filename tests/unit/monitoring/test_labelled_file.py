@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from evergreen.errors import MonitorError
-from evergreen.monitoring.labelled_file import read_labels
+from evergreen.monitoring.watch.labelled_file import read_labels
 
 ID = "0199" * 8
 

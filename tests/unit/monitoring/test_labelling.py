@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from evergreen.monitoring.labelling import batch, write_batch
+from evergreen.monitoring.watch.labelling import batch, write_batch
 
 
 def traffic(rows: int) -> pd.DataFrame:

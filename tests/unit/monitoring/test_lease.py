@@ -13,10 +13,10 @@ import pytest
 from sqlalchemy import update
 
 from evergreen.errors import ClaimLost
-from evergreen.monitoring import lease as module
-from evergreen.monitoring import slot
-from evergreen.monitoring.lease import kept
-from evergreen.monitoring.loop_tables import retrainings
+from evergreen.monitoring.loop import lease as module
+from evergreen.monitoring.loop import slot
+from evergreen.monitoring.loop.lease import kept
+from evergreen.monitoring.loop.loop_tables import retrainings
 from tests.alert_factories import claimed, holding, loop, raised, state
 from tests.log_factories import PATIENCE, sqlite, wait_until
 from tests.policy_factories import settings
@@ -25,7 +25,7 @@ SHORT = settings(lease_seconds=5)
 
 HOLDER = """
 import sys
-from evergreen.monitoring.lease import kept
+from evergreen.monitoring.loop.lease import kept
 from tests.alert_factories import holding, loop, raised
 from tests.unit.monitoring.test_lease import SHORT
 

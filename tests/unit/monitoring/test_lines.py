@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergreen.monitoring.lines import DamagedLine, UnknownLine, from_line, to_line
+from evergreen.monitoring.log.lines import DamagedLine, UnknownLine, from_line, to_line
 from tests.log_factories import answered, labelled
 
 anything = st.text(st.characters(exclude_categories=()), max_size=200)  # half surrogate pairs and NUL included

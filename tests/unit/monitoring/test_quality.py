@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evergreen.monitoring.quality import MIN_ROWS, fair_weights, quality
+from evergreen.monitoring.watch.quality import MIN_ROWS, fair_weights, quality
 
 
 def answers(rows: int, *, accuracy: float = 0.8, seed: int = 0) -> pd.DataFrame:

@@ -3,7 +3,7 @@ from math import isnan
 import numpy as np
 import pytest
 
-from evergreen.monitoring.quantiles import Quantiles
+from evergreen.monitoring.trials.quantiles import Quantiles
 
 
 def quantiles(values) -> Quantiles:

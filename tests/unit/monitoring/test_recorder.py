@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import select
 
 from evergreen.errors import LogError
-from evergreen.monitoring import database, intake, request_log, tables
-from evergreen.monitoring import recorder as module
-from evergreen.monitoring.recorder import Recorder
-from evergreen.monitoring.request_log import answers, feedback
+from evergreen.monitoring.log import database, intake, request_log, tables
+from evergreen.monitoring.log import recorder as module
+from evergreen.monitoring.log.recorder import Recorder
+from evergreen.monitoring.log.request_log import answers, feedback
 from tests.log_factories import answered, labelled, recorder, sqlite, wait_until
 from tests.postgresql import Server
 

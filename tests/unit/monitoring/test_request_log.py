@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import func, inspect, select, text
 
 from evergreen.errors import LogError
-from evergreen.monitoring import database, tables
-from evergreen.monitoring.database import blames_the_row, described
-from evergreen.monitoring.request_log import answers, check, feedback, insert, prepare
+from evergreen.monitoring.log import database, tables
+from evergreen.monitoring.log.database import blames_the_row, described
+from evergreen.monitoring.log.request_log import answers, check, feedback, insert, prepare
 from tests.log_factories import PATIENCE, answered, filled, labelled, sqlite
 from tests.postgresql import Server
 

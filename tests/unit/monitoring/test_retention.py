@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, func, select, text
 
-from evergreen.monitoring import retention
-from evergreen.monitoring.request_log import answers, feedback
-from evergreen.monitoring.retention import Limits, retire, rows_and_bytes
+from evergreen.monitoring.log import retention
+from evergreen.monitoring.log.request_log import answers, feedback
+from evergreen.monitoring.log.retention import Limits, retire, rows_and_bytes
 from tests.log_factories import answered, filled, labelled, sqlite
 
 NOW, DAY, HUGE = 2e9, 86_400, 10**12

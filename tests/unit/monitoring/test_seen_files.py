@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from evergreen.drift.rows import Seen
-from evergreen.monitoring.seen_files import keep, kept
+from evergreen.monitoring.watch.seen_files import keep, kept
 
 
 def seen(rows: int) -> Seen:

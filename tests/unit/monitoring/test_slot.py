@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from evergreen.monitoring import alerts, slot
-from evergreen.monitoring.loop_tables import retrainings
+from evergreen.monitoring.loop import alerts, slot
+from evergreen.monitoring.loop.loop_tables import retrainings
 from evergreen.monitoring.policy import DAY, HOUR
 from tests.alert_factories import LIVE, claimed, holding, loop, raised, state
 from tests.policy_factories import NOW, settings

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Engine, inspect, text
 
-from evergreen.monitoring import alerts, loop_tables, slot
+from evergreen.monitoring.loop import alerts, loop_tables, slot
 from tests.alert_factories import holding, loop, raised
 
 LATER = {"alerts": ("news", "closing"), "retrainings": ("news",)}

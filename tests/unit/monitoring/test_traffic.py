@@ -9,9 +9,9 @@ import pytest
 
 from evergreen.data.records import group_columns, ordered, read_table
 from evergreen.errors import LogError
-from evergreen.monitoring import traffic
-from evergreen.monitoring.request_log import Window
-from evergreen.monitoring.traffic import export
+from evergreen.monitoring.log import traffic
+from evergreen.monitoring.log.request_log import Window
+from evergreen.monitoring.log.traffic import export
 from evergreen.sections.pipeline import Columns
 from tests.log_factories import answered, filled, labelled, sqlite
 

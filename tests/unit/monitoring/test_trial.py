@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import Connection
 
 from evergreen.errors import LogError
-from evergreen.monitoring.database import connect
-from evergreen.monitoring.trial import arm, asked, find_trial, others, pairs, told
+from evergreen.monitoring.log.database import connect
+from evergreen.monitoring.trials.trial import arm, asked, find_trial, others, pairs, told
 from tests.log_factories import sqlite
 from tests.trial_factories import START, answer, label, log_of, shadow_rows
 

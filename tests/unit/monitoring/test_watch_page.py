@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from evergreen.monitoring.history import Recorded
-from evergreen.monitoring.watch_page import p_value, watch_page
+from evergreen.monitoring.watch.history import Recorded
+from evergreen.monitoring.watch.page import p_value, watch_page
 from tests.monitor_factories import decision, drifting, facts, measured
 
 ABOUT = {"name": "harbour-inbox", "title": "Harbour <inbox>"}

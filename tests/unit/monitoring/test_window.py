@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from evergreen.errors import MonitorError
-from evergreen.monitoring import window
-from evergreen.monitoring.request_log import Window
+from evergreen.monitoring.log.request_log import Window
+from evergreen.monitoring.watch import window
 from tests.log_factories import answered, filled, labelled
 
 LABELS = ("access", "card")

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from evergreen.evaluation.sequential import share
-from evergreen.monitoring.comparison import Arm
+from evergreen.monitoring.trials.comparison import Arm
 from evergreen.release.guardrails import ENOUGH, Seen, broken, unheard
 from evergreen.sections.loop import Release
 

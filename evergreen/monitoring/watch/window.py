@@ -16,8 +16,8 @@ from sqlalchemy import Connection, Engine, Row, func, select
 
 from evergreen.data.records import MISSING_GROUP
 from evergreen.errors import MonitorError
-from evergreen.monitoring.history import window_id
-from evergreen.monitoring.request_log import Window, answers, label_column, selected
+from evergreen.monitoring.log.request_log import Window, answers, label_column, selected
+from evergreen.monitoring.watch.history import window_id
 
 PIECE = 500  # ids asked for in one statement
 

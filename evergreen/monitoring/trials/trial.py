@@ -10,7 +10,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, and_, func, select
 
 from evergreen.errors import LogError
-from evergreen.monitoring.request_log import READ_ROWS, answers, label_column
+from evergreen.monitoring.log.request_log import READ_ROWS, answers, label_column
 from evergreen.wording import counted
 
 Mode = Literal["shadow", "canary"]

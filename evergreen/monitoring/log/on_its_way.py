@@ -6,8 +6,8 @@ Knows nothing of journals and databases. What is remembered is bounded; beyond t
 from collections.abc import Iterable
 from threading import Lock
 
-from evergreen.monitoring.lines import Row
-from evergreen.monitoring.records import Answered, Labelled
+from evergreen.monitoring.log.lines import Row
+from evergreen.monitoring.log.records import Answered, Labelled
 
 REMEMBERED = 500_000  # ids, at most
 

@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine, Text, cast
 
 from evergreen.data.records import CONTEXT_PREFIX, GROUP_PREFIX, MISSING_GROUP
 from evergreen.errors import LogError
-from evergreen.monitoring.request_log import Window, answers, read, selected
+from evergreen.monitoring.log.request_log import Window, answers, read, selected
 from evergreen.sections.pipeline import Columns
 
 PIECE = 5000  # rows of a row group

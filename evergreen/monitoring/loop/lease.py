@@ -22,8 +22,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from evergreen.errors import ClaimLost
-from evergreen.monitoring.database import described
-from evergreen.monitoring.slot import Claim, renew
+from evergreen.monitoring.log.database import described
+from evergreen.monitoring.loop.slot import Claim, renew
 
 SIGNS = 6  # of life within one lease
 log = logging.getLogger("evergreen.lease")

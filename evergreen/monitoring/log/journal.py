@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-from evergreen.monitoring.records import new_id
+from evergreen.monitoring.log.records import new_id
 
 SEGMENT_BYTES = 8 * 2**20
 READ_BYTES = 2**20

@@ -25,8 +25,8 @@ from evergreen.evaluation.sequential import (
     unpaired_difference,
     verdict,
 )
-from evergreen.monitoring.quantiles import Quantiles
-from evergreen.monitoring.trial import Row, Trial
+from evergreen.monitoring.trials.quantiles import Quantiles
+from evergreen.monitoring.trials.trial import Row, Trial
 
 FARTHEST = 50  # how many times the present number of labels a forecast reaches
 FEWEST = 20  # labels from which a forecast is made

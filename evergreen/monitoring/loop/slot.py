@@ -21,11 +21,11 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, Row, or_, select, update
 
-from evergreen.monitoring import loop_tables
-from evergreen.monitoring.alerts import MAX_TRIES, starts
-from evergreen.monitoring.loop_tables import alerts, alone, clock
+from evergreen.monitoring.log.records import new_id
+from evergreen.monitoring.loop import loop_tables
+from evergreen.monitoring.loop.alerts import MAX_TRIES, starts
+from evergreen.monitoring.loop.loop_tables import alerts, alone, clock
 from evergreen.monitoring.policy import HOUR, Hold, Situation, holds
-from evergreen.monitoring.records import new_id
 from evergreen.sections.loop import Policy
 
 Outcome = Literal["finished", "failed", "crashed", "stopped"]

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from sqlalchemy import JSON, Column, Connection, Double, Engine, Index, Integer, MetaData, Table, Text, func, select, text
 from sqlalchemy.exc import OperationalError
 
-from evergreen.monitoring import tables
+from evergreen.monitoring.log import tables
 
 NAME, SCHEMA = "loop", 1
 LOCK = 0x65766C70  # any number that others hardly take: PostgreSQL's advisory lock of the loop

@@ -12,8 +12,8 @@ from itertools import islice
 from pathlib import Path
 from threading import Lock
 
-from evergreen.monitoring.journal import Batch, Journal, JournalFull
-from evergreen.monitoring.lines import Row, to_line
+from evergreen.monitoring.log.journal import Batch, Journal, JournalFull
+from evergreen.monitoring.log.lines import Row, to_line
 
 log = logging.getLogger("evergreen.request_log")
 

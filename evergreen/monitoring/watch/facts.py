@@ -19,9 +19,9 @@ from evergreen.drift.alarms import judge
 from evergreen.drift.estimate import estimate
 from evergreen.drift.reference import Reference
 from evergreen.drift.rows import Seen
-from evergreen.monitoring.explanation import changed_slices, changed_words, telling_rows
-from evergreen.monitoring.quality import LEVEL
-from evergreen.monitoring.window import Span, Subject, Traffic
+from evergreen.monitoring.watch.explanation import changed_slices, changed_words, telling_rows
+from evergreen.monitoring.watch.quality import LEVEL
+from evergreen.monitoring.watch.window import Span, Subject, Traffic
 from evergreen.sections.loop import Monitor
 
 

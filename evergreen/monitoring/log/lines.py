@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from zlib import crc32
 
-from evergreen.monitoring.records import Answered, Labelled
+from evergreen.monitoring.log.records import Answered, Labelled
 
 Row = Answered | Labelled
 KINDS: dict[str, Callable[..., Row]] = {"answered": Answered, "labelled": Labelled}

@@ -17,14 +17,14 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Literal, TypeVar
 
-from evergreen.monitoring import database, request_log, retention
-from evergreen.monitoring.intake import BATCH, Intake
-from evergreen.monitoring.journal import Batch
-from evergreen.monitoring.lines import DamagedLine, Row, UnknownLine, from_line, to_line
-from evergreen.monitoring.on_its_way import OnItsWay
-from evergreen.monitoring.questions import Questions
-from evergreen.monitoring.records import Answered, Labelled
-from evergreen.monitoring.refused import NAME, RefusedRows
+from evergreen.monitoring.log import database, request_log, retention
+from evergreen.monitoring.log.intake import BATCH, Intake
+from evergreen.monitoring.log.journal import Batch
+from evergreen.monitoring.log.lines import DamagedLine, Row, UnknownLine, from_line, to_line
+from evergreen.monitoring.log.on_its_way import OnItsWay
+from evergreen.monitoring.log.questions import Questions
+from evergreen.monitoring.log.records import Answered, Labelled
+from evergreen.monitoring.log.refused import NAME, RefusedRows
 
 Told = Literal["recorded", "already recorded", "corrected"]
 Found = TypeVar("Found")

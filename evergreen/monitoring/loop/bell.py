@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from evergreen.monitoring import database, loop_tables
-from evergreen.monitoring.alerts import Alert, raise_alert
-from evergreen.monitoring.questions import Questions
+from evergreen.monitoring.log import database
+from evergreen.monitoring.log.questions import Questions
+from evergreen.monitoring.loop import loop_tables
+from evergreen.monitoring.loop.alerts import Alert, raise_alert
 
 log = logging.getLogger("evergreen.alerts")
 

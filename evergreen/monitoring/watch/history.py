@@ -32,7 +32,7 @@ from sqlalchemy.engine import Row
 from sqlalchemy.exc import IntegrityError
 
 from evergreen.errors import MonitorError
-from evergreen.monitoring import tables
+from evergreen.monitoring.log import tables
 
 NAME, SCHEMA = "monitor's history", 1
 Facts = Mapping[str, Any]

@@ -10,7 +10,7 @@ from io import StringIO
 from pathlib import Path
 
 from evergreen.errors import MonitorError
-from evergreen.monitoring.records import ID_PATTERN, Labelled, new_id
+from evergreen.monitoring.log.records import ID_PATTERN, Labelled, new_id
 
 
 def read_labels(path: Path, *, now: float) -> list[Labelled]:

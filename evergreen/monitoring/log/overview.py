@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine, case, func, select
 
-from evergreen.monitoring.request_log import answers, feedback
-from evergreen.monitoring.retention import rows_and_bytes
+from evergreen.monitoring.log.request_log import answers, feedback
+from evergreen.monitoring.log.retention import rows_and_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, Row, delete, func, select, update
 
-from evergreen.monitoring.loop_tables import alerts, alone, clock, retrainings
-from evergreen.monitoring.request_log import storable
+from evergreen.monitoring.log.request_log import storable
+from evergreen.monitoring.loop.loop_tables import alerts, alone, clock, retrainings
 
 State = Literal["open", "taken", "done", "stale", "given up", "closed"]
 Source = Literal["monitor", "schedule", "person", "http", "event"]

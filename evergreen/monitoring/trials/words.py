@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from evergreen.evaluation.sequential import Bounds
-from evergreen.monitoring.comparison import Comparison
+from evergreen.monitoring.trials.comparison import Comparison
 from evergreen.wording import counted
 
 FEW_KEYS = 20  # fewer API keys in an arm of a canary, and a difference may be one of callers

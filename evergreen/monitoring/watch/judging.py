@@ -14,13 +14,13 @@ from sqlalchemy import Engine
 from evergreen.drift.reference import Reference
 from evergreen.drift.rows import Seen, distinct, look
 from evergreen.model.inference import Classifier
-from evergreen.monitoring import history, window
-from evergreen.monitoring.facts import facts, names
-from evergreen.monitoring.labelling import batch
-from evergreen.monitoring.quality import NEWEST, quality
-from evergreen.monitoring.request_log import Window
-from evergreen.monitoring.seen_files import keep, kept
-from evergreen.monitoring.window import Span, Subject, Traffic
+from evergreen.monitoring.log.request_log import Window
+from evergreen.monitoring.watch import history, window
+from evergreen.monitoring.watch.facts import facts, names
+from evergreen.monitoring.watch.labelling import batch
+from evergreen.monitoring.watch.quality import NEWEST, quality
+from evergreen.monitoring.watch.seen_files import keep, kept
+from evergreen.monitoring.watch.window import Span, Subject, Traffic
 from evergreen.sections.loop import Monitor
 
 MOST_CONFIDENCES = 20_000  # answers that labelled ones are weighed against, the newest

@@ -9,8 +9,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from evergreen.monitoring import watch_charts
-from evergreen.monitoring.history import Recorded
+from evergreen.monitoring.watch import charts
+from evergreen.monitoring.watch.history import Recorded
 from evergreen.release.dossier import axis, environment
 
 Facts = Mapping[str, Any]
@@ -53,7 +53,7 @@ def watch_page(
         "tones": TONES,
         "now": now,
     }
-    pages = environment("evergreen.monitoring")
+    pages = environment("evergreen.monitoring.watch")
     pages.filters.update(moment=moment, p_value=p_value)
     return pages.get_template("watch.html.j2").render(**view) + "\n"
 
@@ -101,8 +101,8 @@ def _plots(windows: Sequence[Facts], retrainings: Sequence[float]) -> dict[str, 
     if not windows:
         return {}
     return {
-        "drift": watch_charts.drift(windows, [time for time in retrainings if time >= windows[0]["since"]]),
-        "accuracy": watch_charts.accuracy(windows),
-        "words": watch_charts.unknown_words(windows),
-        "answers": watch_charts.answers(windows),
+        "drift": charts.drift(windows, [time for time in retrainings if time >= windows[0]["since"]]),
+        "accuracy": charts.accuracy(windows),
+        "words": charts.unknown_words(windows),
+        "answers": charts.answers(windows),
     }

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, Select, delete, func, select, text
 from sqlalchemy.exc import OperationalError
 
-from evergreen.monitoring.request_log import answers, feedback
+from evergreen.monitoring.log.request_log import answers, feedback
 
 STEP = 1000  # requests deleted in one transaction
 STEPS = 10  # transactions of one call

@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import JSON, Boolean, Column, Connection, Double, Engine, Index, MetaData, Row, Select, Table, Text, select
 
-from evergreen.monitoring import tables
-from evergreen.monitoring.records import Answered, Labelled, Role
+from evergreen.monitoring.log import tables
+from evergreen.monitoring.log.records import Answered, Labelled, Role
 
 NAME, SCHEMA = "request log", 1
 READ_ROWS = 1000
