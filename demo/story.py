@@ -115,7 +115,7 @@ class Story:
         self.screen.say(
             f"{first} stays live; a person may decide otherwise: evergreen promote {self.held.model_version} --who … --why …", "yellow"
         )
-        return self.held.model_version
+        return str(self.held.model_version)
 
     def _later(self, parts: list[list[Message]], first: str) -> list[Sent]:
         other = first if self.held is None else str(self.project.bring("build/bento", self.held.commit or ""))

@@ -74,7 +74,8 @@ def _whole(item: dict[str, Any]) -> dict[str, Any]:
     pool = item["work_pool"]
     variables = pool.get("job_variables") or {}
     needed = {name: item[name] for name in ("name", "entrypoint", "pull")}
-    given = {name: item.get(name) or empty for name, empty in (("tags", []), ("parameters", {}), ("schedules", []))}
+    left_out: dict[str, Any] = {"tags": [], "parameters": {}, "schedules": []}
+    given = {name: item.get(name) or empty for name, empty in left_out.items()}
     pool = {"name": pool["name"], "job_variables": {**variables, "env": variables.get("env") or {}}}
     return {**item, **needed, **given, "description": item.get("description"), "work_pool": pool}
 
@@ -152,8 +153,8 @@ async def _ensured(client: PrefectClient, root: Path, asked: Pool, default: str)
     except ObjectNotFound:
         kind = asked.kind or "process"
         own = {"process": ProcessWorker.get_default_base_job_template()}
-        template = _template(root, asked, kind) or own.get(kind, {})
-        pool = await client.create_work_pool(WorkPoolCreate(name=name, type=kind, base_job_template=template))
+        first = _template(root, asked, kind) or own.get(kind, {})
+        pool = await client.create_work_pool(WorkPoolCreate(name=name, type=kind, base_job_template=first))
     if asked.kind and pool.type != asked.kind:
         raise PipelineError(f"the work pool {name} is of type {pool.type}, not {asked.kind}; name another with --pool, or leave out --type")
     template = _template(root, asked, pool.type)

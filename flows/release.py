@@ -172,8 +172,8 @@ def roll_back(root: Path, *, who: str, why: str, say: Say = print) -> Live:
                 _refuse_ended(ledger, version)
         except RegistryError as fault:
             say(f"the registry cannot be used now: {fault}")
-        named = (version.name, version.commit) if version else (None, None)
-        intents().write(Intent(new_id(), "rollback", back.version, *named, who=who, why=why, facts={"bento": back.digest}))
+        name, commit = (version.name, version.commit) if version else (None, None)
+        intents().write(Intent(new_id(), "rollback", back.version, name, commit, who=who, why=why, facts={"bento": back.digest}))
         after = swapped(place, {"command": "rollback"}, lambda: before.rolled_back(), say)
         if ledger is None:
             intents().clear()

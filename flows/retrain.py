@@ -3,13 +3,15 @@
 What a retraining is stands in flows/making/retraining.py, and works without Prefect.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
-from prefect.states import Completed, State
+from prefect.states import Completed
 
 from flows.making.retraining import Asked, Outcome, by_release_flow, retraining
 from flows.making.words import markdown
@@ -37,8 +39,8 @@ def retrain(
     by_hand = person or ("somebody" if reason else None)
     asked = Asked(wanted, event, _due() if wanted is None and by_hand is None else None, by_hand, reason, force)
     name = _run_id()
-    ways = {"step": as_task, "run": reproduce, "say": _say, "release": by_release_flow}
-    outcome = retraining(root, asked, flow_run=name, cancelled=lambda: cancelled(api(), name), **ways)
+    given_up = partial(cancelled, api(), name)
+    outcome = retraining(root, asked, flow_run=name, cancelled=given_up, step=as_task, run=reproduce, say=_say, release=by_release_flow)
     _show(outcome)
     named = "Refused" if outcome.candidate is None else str(outcome.candidate.verdict["verdict"]).capitalize()
     return Completed(name=named, message=outcome.words, data=outcome.words)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.states import Completed, State
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from flows.bridge import pipeline
 from flows.steps import T
@@ -13,7 +14,8 @@ from flows.steps import T
 
 def as_task(name: str, work: Callable[[], T]) -> T:
     """Run a part as a task of the flow run."""
-    return task(work, name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)()
+    done: T = task(name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)(work)()
+    return done
 
 
 @task(name="reproduce", task_run_name="{stage}")

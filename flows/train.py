@@ -18,7 +18,7 @@ def train(root: Path, force: bool = False) -> dict[str, str]:
     The first stage that fails ends the run with the stage's own words. `force` runs stages that have not changed, too.
     """
     plan = read_pipeline(root)
-    outcomes = {stage: reproduce(root, stage, force=force) for stage in plan.order}
+    outcomes = {stage: str(reproduce(root, stage, force=force)) for stage in plan.order}
     if "gate" in plan.order:
         _show(root, plan)
     return outcomes

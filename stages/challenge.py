@@ -60,7 +60,8 @@ def _answers(folder: Path, who: dict[str, Any], texts: list[str]) -> NDArray[np.
             f"{folder} holds model {champion.version}, but its champion.json names {who.get('model_version')}; "
             "place artifact, calibration.json and champion.json of one version there, or take all three away"
         )
-    return np.array(champion.labels)[champion.scores(texts).logits.argmax(axis=1)]
+    answers: NDArray[np.str_] = np.array(champion.labels)[champion.scores(texts).logits.argmax(axis=1)]
+    return answers
 
 
 def _figures(params: Params, bout: Bout, test: pd.DataFrame) -> dict[str, Any]:
@@ -81,7 +82,7 @@ def _figures(params: Params, bout: Bout, test: pd.DataFrame) -> dict[str, Any]:
 
 def _terms(params: Params, rule: MaxLoss | None) -> Terms:
     knobs = params.challenge
-    return Terms(resamples=knobs.resamples, level=knobs.level, seed=knobs.seed, margin=rule and rule.max_loss)
+    return Terms(resamples=knobs.resamples, level=knobs.level, seed=knobs.seed, margin=rule.max_loss if rule else None)
 
 
 def _account(report: dict[str, Any]) -> None:

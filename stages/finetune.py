@@ -51,7 +51,7 @@ def finetune(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) 
     encoded = {name: _encode(table, tokenizer, labels, settings.max_tokens) for name, table in tables.items()}
     with progress("training") as step, _logger(settings, identity["fingerprint"]) as log:
         averaging = Averaging(
-            model.to(device),
+            model.to(device),  # type: ignore[arg-type]  # the library's decorator hides whose method it is
             settings=settings,
             checkpoints=place,
             on_step=lambda done, total, member, epoch, loss: step(done, total, _where(settings, member, epoch, loss)),
@@ -62,7 +62,7 @@ def finetune(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) 
         )
         _announce(averaging, precision, device.type)
         averaged = averaging.run()
-    model.to("cpu").save_pretrained(outputs.model)
+    model.to("cpu").save_pretrained(outputs.model)  # type: ignore[arg-type]
     tokenizer.save_pretrained(outputs.model)
     report = _report(params, found, averaging, averaged, labels, identity, outputs.model)
     write_report(report, outputs.report)

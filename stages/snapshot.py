@@ -87,7 +87,10 @@ def _keep(
     """Write the reference, and calibrate the detectors on it."""
     texts = chosen["text"].tolist()
     table = reference_table(chosen, seen)
-    summary = {**reference_summary(table, list(seen.descriptors), labels=classifier.labels, model_version=classifier.version), **ages}
+    summary = {
+        **reference_summary(table, list(seen.descriptors.columns), labels=classifier.labels, model_version=classifier.version),
+        **ages,
+    }
     calibration = calibrate(seen, classifier.labels, seed)
     keep(outputs.reference, table, summary, known, Vocabulary(counts(texts), len(texts)), calibration)
     say(

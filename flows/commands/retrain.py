@@ -37,7 +37,7 @@ def _retrain(given: argparse.Namespace) -> None:
         state = retrain(root, person=given.who or _person(root), reason=given.why, force=given.force, return_state=True)
         state.result()  # raises what went wrong
     console.print()
-    console.print(Text(state.message or state.name, style="yellow" if state.name == "Refused" else "bold"), soft_wrap=True)
+    console.print(Text(str(state.message or state.name), style="yellow" if state.name == "Refused" else "bold"), soft_wrap=True)
 
 
 def _person(root: Path) -> str:

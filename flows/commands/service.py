@@ -100,8 +100,8 @@ def _live(given: argparse.Namespace) -> None:
     place, console = Place(HOME), _console()
     if not running(place):
         last = place.read()
-        told = f"{last.champion.version} was live last; `evergreen serve` brings it back" if last else "nothing has been live here yet"
-        raise ReleaseError(f"no service runs in {HOME}; {told}")
+        before = f"{last.champion.version} was live last; `evergreen serve` brings it back" if last else "nothing has been live here yet"
+        raise ReleaseError(f"no service runs in {HOME}; {before}")
     told = ask(place, {"command": "live"})
     since = datetime.fromisoformat(told["since"]).astimezone()
     console.print(Text.assemble("Live: ", (told["champion"], "bold green"), f"  since {since:%Y-%m-%d %H:%M} on {told['address']}"))

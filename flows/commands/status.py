@@ -159,7 +159,7 @@ def _watched(status: Status, root: Path) -> None:
             there = set(inspect(engine).get_table_names())
             if not {*history.metadata.tables, *loop_tables.metadata.tables} <= there:
                 return  # nothing has been looked at yet
-            status.window = (history.read(engine, last=1) or [None])[0]
+            status.window = next(iter(history.read(engine, last=1)), None)
             for made in history.read_decisions(engine, last=1):
                 status.decision = {name: getattr(made, name) for name in ("action", "trigger", "because", "time", "window")}
             status.alerts = [asdict(alert) for alert in alerts.listed(engine, states=("open", "taken"))]

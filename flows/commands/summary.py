@@ -38,15 +38,9 @@ def show_summary(root: Path, pipeline: Pipeline, console: Console) -> None:
 
 def _metrics(metrics: dict[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name, justify in (
-        ("", "left"),
-        ("model", "right"),
-        ("interval", "right"),
-        ("TF-IDF", "right"),
-        ("lead", "right"),
-        ("interval", "right"),
-    ):
-        table.add_column(name, justify=justify, no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for name in ("model", "interval", "TF-IDF", "lead", "interval"):
+        table.add_column(name, justify="right", no_wrap=True)
     for key, title in (("accuracy", "accuracy"), ("macro_f1", "macro F1")):
         lead = metrics["lead"][key]
         table.add_row(title, f"{metrics[key]['value']:.3f}", _range(metrics[key]), f"{metrics['baseline'][key]['value']:.3f}",

@@ -150,7 +150,7 @@ class Machine:
                     if words != told:
                         self._say(told := words)
                 else:
-                    if interactive:
+                    if isinstance(live, Live):
                         live.update(Group(shown(status, self.components), Text("Ctrl-C ends all of it", style="dim")), refresh=True)
                     elif status.headline != seen:
                         self._say(seen := status.headline)

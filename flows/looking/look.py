@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +107,7 @@ def finish(engine: "Engine", asked: Asked, reference: "Reference", step: Step, s
     for facts in history.undecided(engine):
         say(f"window {facts['number']} of {facts['model_version']} was judged and not decided upon; deciding now")
         its_own = reference if facts["reference"] == reference.digest else None  # of a version that has gone no more is known
-        step("decide", lambda facts=facts, its_own=its_own: _decide(engine, asked, facts["model_version"], facts, its_own, say))
+        step("decide", partial(_decide, engine, asked, facts["model_version"], facts, its_own, say))
     began = alerts.standing(engine).starts  # what was decided before a retraining was answered by it
     for decision in history.wanting(engine, since=max([asked.now - LOST, *began])):
         if alerts.find(engine, alerts.id_of(**_about(decision))) is None:
@@ -135,9 +136,10 @@ def _judge(
     subject = Subject(version.model_version, reference.digest)
     about = {"model_version": subject.model_version, "reference": subject.reference}
     last = history.judged(engine, **about)
-    bounds = {"since": asked.since, "until": asked.until, "now": asked.now}
+    judged_until, number = (last.until, last.number + 1) if last else (None, 1)
+    asked_for = {"since": asked.since, "until": asked.until}
     try:
-        next_one = span(live_since=version.since, judged_until=last and last.until, number=last.number + 1 if last else 1, **bounds)
+        next_one = span(live_since=version.since, judged_until=judged_until, number=number, now=asked.now, **asked_for)
     except MonitorError:
         if asked.since is not None or asked.until is not None:
             raise
@@ -189,8 +191,16 @@ def _decide(
     )
     made = decide(seen, situation, asked.params.policy)
     name = facts["id"] if facts else f"{model_version} {asked.now!r}"
-    told = {"action": made.action, "trigger": made.trigger, "because": made.because, "content": made.as_json()}
-    decision = history.Recorded(id=name, window=made.window, model_version=model_version, time=asked.now, **told)
+    decision = history.Recorded(
+        id=name,
+        window=made.window,
+        model_version=model_version,
+        time=asked.now,
+        action=made.action,
+        trigger=made.trigger,
+        because=made.because,
+        content=made.as_json(),
+    )
     decision = history.record_decision(engine, decision)
     if decision.action == "retrain":
         _alert(engine, asked, decision)

@@ -99,8 +99,8 @@ def settled(ledger: Ledger, say: Say, later: Later, *, who: str = UNKNOWN, why: 
         version = version_of_model(ledger, champion)
         # Made live by a release that nobody waited for to its end: it has no name yet, and gets one with its line.
         commit = next((entry.commit for entry in reversed(ledger.read()) if entry.model_version == champion and entry.commit), None)
-        named = (version.name, version.commit) if version else (None, commit)
-        found = Intent(new_id(), "found", champion, *named, who=who, why=why)
+        name, commit = (version.name, version.commit) if version else (None, commit)
+        found = Intent(new_id(), "found", champion, name, commit, who=who, why=why)
         entries.append(_tell(ledger, found, {"since": since, "bento": live.champion.digest, "replaced": told.version if told else None}))
         say(f"{champion} is live, and the ledger did not know: told as found")
     for entry in entries:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evergreen.access import FILE, KeyFile
+from evergreen.access import FILE, KeyFile, Permission
 from evergreen.errors import EvergreenError, LogError, ReleaseError
 from evergreen.monitoring.log.records import new_id
 from evergreen.release.control import ask, running
@@ -172,7 +172,8 @@ def look(url: str, trial: Live, since: float, failed: int) -> Seen:
 def _failures(place: Place, trial: Live) -> Iterator[Callable[[], int]]:
     """Give a count of what the challenger did not answer since now; a front that was restarted counts from 0 again."""
     keys = KeyFile(place.home / FILE)
-    key, secret = keys.create(f"trial {new_id()[:18]}", ("read",)) if keys.all() else (None, None)
+    may: tuple[Permission, ...] = ("read",)
+    key, secret = keys.create(f"trial {new_id()[:18]}", may) if keys.all() else (None, None)
     try:
         last, total = _lost(place, trial, secret), 0
 

@@ -69,9 +69,16 @@ def wanted(
         return known
     if payload is not None:
         words = str(given.get("because") or "an event from outside asked for it")
-        about = {"trigger": str(given.get("trigger") or "event"), "model_version": given.get("model_version") or None}
-        facts = given.get("facts") if isinstance(given.get("facts"), dict) else {}
-        return alerts.raise_alert(engine, source="event", because=words, key=str(given.get("key") or event), facts=facts, **about)[0]
+        trigger, key, facts = str(given.get("trigger") or "event"), str(given.get("key") or event), given.get("facts")
+        return alerts.raise_alert(
+            engine,
+            source="event",
+            trigger=trigger,
+            because=words,
+            model_version=given.get("model_version") or None,
+            key=key,
+            facts=facts if isinstance(facts, dict) else {},
+        )[0]
     if schedule is not None:
         because = f"due by schedule at {schedule}"
         return alerts.raise_alert(engine, source="schedule", trigger="schedule", because=because, key=schedule)[0]
