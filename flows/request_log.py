@@ -49,20 +49,11 @@ def log_url(root: Path = Path()) -> str:
 @contextmanager
 def opened(url: str) -> "Iterator[Engine]":
     """Open a request log that is there; its errors become LogErrors that hold nothing of a row."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from evergreen.monitoring.log import request_log
-    from evergreen.monitoring.log.database import connect, described
+    from evergreen.monitoring.log import database, request_log
 
     _refuse_missing(url)
-    engine = connect(url, statement_seconds=0)
-    try:
-        request_log.check(engine)
+    with database.opened(url, request_log.check, fault="the request log cannot be read", statement_seconds=0) as engine:
         yield engine
-    except SQLAlchemyError as fault:
-        raise LogError(f"the request log cannot be read: {described(fault)}") from None
-    finally:
-        engine.dispose()
 
 
 def _refuse_missing(url: str) -> None:

@@ -6,15 +6,15 @@ task in flows/monitor.py.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evergreen.config import Params, load_params
-from evergreen.errors import LogError, MonitorError
+from evergreen.errors import MonitorError
 from evergreen.home import traffic_url
 from evergreen.wording import counted
 from flows import HOME
@@ -234,22 +234,11 @@ def _about(decision: "Recorded") -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _opened(url: str) -> "Iterator[Engine]":
-    """Open the database with the tables of the request log, the monitor and the loop; its errors hold nothing of a row."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from evergreen.monitoring.log import request_log
-    from evergreen.monitoring.log.database import connect, described
+def _opened(url: str) -> "AbstractContextManager[Engine]":
+    """Open the database with the tables of the request log, the monitor and the loop."""
+    from evergreen.monitoring.log import database, request_log
     from evergreen.monitoring.loop import loop_tables
     from evergreen.monitoring.watch import history
 
-    engine = connect(url, statement_seconds=0)
-    try:
-        for tables in (request_log, history, loop_tables):
-            tables.prepare(engine)
-        yield engine
-    except SQLAlchemyError as fault:
-        raise LogError(f"the request log cannot be used: {described(fault)}") from None
-    finally:
-        engine.dispose()
+    ready = (tables.prepare for tables in (request_log, history, loop_tables))
+    return database.opened(url, *ready, fault="the request log cannot be used", statement_seconds=0)

@@ -15,18 +15,16 @@ What the automation hands to the retrain deployment: `wanted`, the event's paylo
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from evergreen.config import Params, load_params
-from evergreen.errors import LogError
 from evergreen.home import traffic_url
-from evergreen.monitoring.log.database import connect, described
+from evergreen.monitoring.log import database
 from evergreen.monitoring.loop import alerts, loop_tables, slot
 from evergreen.monitoring.loop.alerts import Alert
 from flows.notify import notify
@@ -38,17 +36,10 @@ CANCELLED = "a person cancelled its run in Prefect"
 EVERY = 10.0  # seconds between two rounds
 
 
-@contextmanager
-def opened(root: Path) -> Iterator[Engine]:
+def opened(root: Path) -> AbstractContextManager[Engine]:
     """Open the database of a project's loop; its tables are made where they are missing."""
-    engine = connect(traffic_url(load_params(root / "params.yaml").serve.log.url))
-    try:
-        loop_tables.prepare(engine)
-        yield engine
-    except SQLAlchemyError as fault:
-        raise LogError(f"the database of alerts and retrainings cannot be used: {described(fault)}") from None
-    finally:
-        engine.dispose()
+    url = traffic_url(load_params(root / "params.yaml").serve.log.url)
+    return database.opened(url, loop_tables.prepare, fault="the database of alerts and retrainings cannot be used")
 
 
 def wanted(

@@ -6,14 +6,15 @@ Knows nothing of tables. Time limits everywhere: a database that hangs must not 
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError, StatementError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError, StatementError
 
 from evergreen.errors import LogError
 
@@ -40,6 +41,23 @@ def connect(url: str, *, statement_seconds: int = STATEMENT_SECONDS) -> Engine:
     engine = create_engine(parsed, connect_args=arguments, pool_pre_ping=True, pool_recycle=1800, **options)
     event.listen(engine, "connect", _postgresql_settings(statement_seconds))
     return engine
+
+
+@contextmanager
+def opened(url: str, *ready: Callable[[Engine], object], fault: str, statement_seconds: int = STATEMENT_SECONDS) -> Iterator[Engine]:
+    """Connect, have each of `ready` make or check its tables, and let go of everything at the end.
+
+    Errors of the database become a LogError that begins with `fault` and holds nothing of a row.
+    """
+    engine = connect(url, statement_seconds=statement_seconds)
+    try:
+        for one in ready:
+            one(engine)
+        yield engine
+    except SQLAlchemyError as error:
+        raise LogError(f"{fault}: {described(error)}") from None
+    finally:
+        engine.dispose()
 
 
 def _parse(url: str) -> URL:
