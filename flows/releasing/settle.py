@@ -66,12 +66,21 @@ def settle(root: Path, *, who: str = UNKNOWN, why: str = NOTICED, say: Say = pri
 
 
 def pending(entries: list[Entry]) -> Entry | None:
-    """Return the newest PROMOTE that has been followed by no release: of a run that was killed, or one that waits for a person."""
-    last = max((entry.number for entry in entries if entry.event in GOES_LIVE), default=0)
-    waiting = [entry for entry in entries if entry.number > last and entry.event == "verdict"]
-    newest = {entry.commit: entry for entry in waiting}
+    """Return the newest PROMOTE that has been followed by no release: of a run that was killed, or one that waits for a person.
+
+    What was live before the verdict, and was told only after it, overrules nothing.
+    """
+    newest = {entry.commit: entry for entry in entries if entry.event == "verdict"}
     promoted = [entry for entry in newest.values() if entry.facts.get("verdict") == "PROMOTE"]
-    return max(promoted, key=lambda entry: entry.number, default=None)
+    waiting = max(promoted, key=lambda entry: entry.number, default=None)
+    if waiting is None or any(_followed(waiting, entry) for entry in entries):
+        return None
+    return waiting
+
+
+def _followed(verdict: Entry, entry: Entry) -> bool:
+    """Say whether a line tells of a version that went live after a verdict; the pointer counts in whole seconds."""
+    return entry.event in GOES_LIVE and entry.number > verdict.number and entry.since >= int(verdict.moment)
 
 
 def overrides(entries: list[Entry], commit: str | None) -> Entry | None:
