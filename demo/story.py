@@ -188,11 +188,10 @@ class Story:
             return
         drift, estimate, quality = facts["drift"], facts["estimate"], facts["quality"]
         alarm = "DRIFT" if drift["alarm"] else "quiet"
+        chance = f"{alarm}  p = {drift['p_value']:.2g}" if drift["p_value"] is not None else f"not tested: {drift['note']}"
         guess = f"estimated accuracy {estimate['accuracy']['value']:.3f}" if estimate else ""
         told = f"measured {quality['accuracy']['value']:.3f} on {quality['rows']} labels" if quality else "no labels yet"
-        self.screen.say(
-            f"{days}  {rows:>4} messages  {alarm}  p = {drift['p_value']:.2g}  {guess}, {told}", "yellow" if drift["alarm"] else ""
-        )
+        self.screen.say(f"{days}  {rows:>4} messages  {chance}  {guess}, {told}", "yellow" if drift["alarm"] else "")
         self.screen.say(f"{decision.action}: {decision.because}", "dim", indent=20)
 
     def _label(self, until: int) -> None:

@@ -44,16 +44,19 @@ def judge(reference: Reference, window: Seen, *, number: int, settings: Monitor,
 
     `earlier` holds the windows just before this one, the newest last; the newest `settings.pooled - 1` are taken. `p_value` is that of
     the whole window, adjusted for all detectors and both looks, and alarms at or below `level`; the `p_value` of each test is adjusted
-    in the same way. The same arguments give the same facts.
+    in the same way. A look at fewer than MIN_ROWS rows is left out, its share of the level stays unspent, and `note` says so; where
+    no look is left nothing is known, and `p_value` is None. The same arguments give the same facts.
     """
     level = settings.false_alarms / settings.windows
     facts: dict[str, Any] = {"alarm": False, "level": level, "p_value": None, "rows": len(window), "permutations": 0, "tests": []}
     newest = list(earlier)[-(settings.pooled - 1) :] if settings.pooled > 1 else []
     before = [rows for rows in newest if len(rows)]  # of a window whose rows the request log no longer has, nothing is left to see
     known, (*before, window) = unrepeated(reference.rows, [*before, window])
-    if min(len(window), len(known)) < MIN_ROWS:
-        return {**facts, "note": f"too few rows to test ({len(window)} against {len(known)}; at least {MIN_ROWS} are needed)"}
-    looks = [_look(reference, known, look, number, level, settings) for look in _looks(window, before)]
+    possible = [look for look in _looks(window, before) if min(len(look.rows), len(known)) >= MIN_ROWS]
+    few = f"too few rows to test ({len(window)} that repeat no text against {len(known)}; at least {MIN_ROWS} are needed)"
+    if not possible:
+        return {**facts, "note": few}
+    looks = [_look(reference, known, look, number, level, settings) for look in possible]
     p_value = min(found["p_value"] for found in looks)
     return {
         **facts,
@@ -61,14 +64,14 @@ def judge(reference: Reference, window: Seen, *, number: int, settings: Monitor,
         "p_value": p_value,
         "permutations": sum(found["permutations"] for found in looks),
         "tests": [test for found in looks for test in found["tests"]],
-        "note": None,
+        "note": None if possible[0].scale == "window" else f"the window alone has {few}",
     }
 
 
 def _looks(window: Seen, before: Sequence[Seen]) -> list[_Look]:
     if not before:
         return [_Look("window", window, 1.0)]
-    together = pool([*before, window])
+    together = pool([rows for rows in (*before, window) if len(rows)] or [window])
     return [_Look("window", window, 1 - EARLIER_SHARE), _Look(f"last {len(before) + 1} windows", together, EARLIER_SHARE)]
 
 

@@ -133,8 +133,7 @@ def _drift(windows: Sequence[Facts], settings: Policy) -> Check:
         return Check("drift", "off", "drift is not a reason (policy.estimated_loss)")
     seen = [(window, shown) for window in windows if (shown := _shows_drift(window, bound)) is not None]
     if not seen:
-        why = "drift, and no estimate of what it costs" if windows else "no window to look at"
-        return Check("drift", "unknown", why, None, bound)
+        return Check("drift", "unknown", _untold(windows[-1]) if windows else "no window to look at", None, bound)
     newest, estimate = seen[-1][0], _figure(seen[-1][0], "estimate")
     lost = estimate["value"] if estimate else None
     shows = [shown for _, shown in seen]
@@ -144,6 +143,8 @@ def _drift(windows: Sequence[Facts], settings: Policy) -> Check:
         return Check("drift", "fires", f"{words} ({lost:.3f} now)" if lost is not None else words, lost, bound)
     if run:
         return _persistent("drift", f"drift with an estimated loss of {lost:.3f} in accuracy", run, settings.persistence, lost, bound)
+    if newest is not windows[-1]:
+        return Check("drift", "unknown", _untold(windows[-1]), None, bound)
     if not newest["drift"]["alarm"]:
         return Check("drift", "quiet", "no drift", lost, bound)
     if lost is not None and lost <= bound:
@@ -153,12 +154,17 @@ def _drift(windows: Sequence[Facts], settings: Policy) -> Check:
 
 def _shows_drift(window: Facts, bound: float) -> bool | None:
     """Return whether a window shows drift that costs something; None where it cannot tell."""
-    if not window["drift"]["alarm"]:
-        return False
     if _ruled_out(window, bound):
         return False
+    if not window["drift"]["alarm"]:
+        return None if window["drift"]["p_value"] is None else False
     estimate = _figure(window, "estimate")
     return None if estimate is None else estimate["value"] > bound
+
+
+def _untold(window: Facts) -> str:
+    """Say why a window cannot tell."""
+    return "drift, and no estimate of what it costs" if window["drift"]["alarm"] else f"drift not tested: {window['drift']['note']}"
 
 
 def _ruled_out(window: Facts, bound: float) -> bool:

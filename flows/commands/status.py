@@ -234,7 +234,7 @@ def _watch_lines(status: Status) -> "list[tuple[str, Text]]":
     if status.window:
         window, drift = status.window, status.window["drift"]
         words = Text.assemble(
-            ("drift", "bold yellow") if drift["alarm"] else ("quiet", "green"),
+            ("drift", "bold yellow") if drift["alarm"] else ("not tested", "yellow") if drift["p_value"] is None else ("quiet", "green"),
             f", {window['rows']:,} answers until {_clock(window['until'])}",
         )
         for name in ("quality", "estimate"):

@@ -106,6 +106,7 @@ def show_look(found: "Look", console: Console) -> None:
 
 def show_window(facts: dict[str, Any], console: Console) -> None:
     """Print the facts of one window."""
+    from flows.looking.words import drift_of
     from flows.looking.words import moment as at
 
     console.print(
@@ -117,9 +118,11 @@ def show_window(facts: dict[str, Any], console: Console) -> None:
     console.print(Padding(_figures(facts), (0, 0, 0, 2)))
     console.print()
     drift = facts["drift"]
-    verdict = ("DRIFT", "bold red") if drift["alarm"] else ("no drift", "green")
-    told = f"p = {drift['p_value']:.2g}, alarm below {drift['level']:.2g}" if drift["p_value"] is not None else drift["note"]
-    console.print(Text.assemble(("Drift  ", "bold"), verdict, f"  {told}"))
+    untested = drift["p_value"] is None
+    verdict = ("DRIFT", "bold red") if drift["alarm"] else (drift_of(facts), "yellow" if untested else "green")
+    told = [] if untested else [f"p = {drift['p_value']:.2g}, alarm below {drift['level']:.2g}"]
+    told += [drift["note"]] if drift.get("note") else []
+    console.print(Text.assemble(("Drift  ", "bold"), verdict, f"  {'; '.join(told)}"))
     console.print(Padding(_tests(drift["tests"]), (0, 0, 0, 2)))
     explained = facts["explanation"] or {}
     changes = [(one["word"], "word", one) for one in explained.get("words", [])]

@@ -16,9 +16,16 @@ def sentence(found: "Look") -> str:
     """Return what a look came to in one line."""
     if found.facts is None:
         return found.waiting or "nothing to look at"
-    drift = "drift" if found.facts["drift"]["alarm"] else "no drift"
+    drift = drift_of(found.facts)
     decided = f"; decision: {found.decision.action}" if found.decision else ""
     return f"window {found.facts['number']} of {found.facts['model_version']}, {counted(found.facts['rows'], 'answer')}: {drift}{decided}"
+
+
+def drift_of(facts: Facts) -> str:
+    """Say whether a window drifts: untested it shows neither drift nor that there is none."""
+    if facts["drift"]["alarm"]:
+        return "drift"
+    return "not tested for drift" if facts["drift"]["p_value"] is None else "no drift"
 
 
 def markdown(found: "Look") -> str:
@@ -37,7 +44,10 @@ def markdown(found: "Look") -> str:
         _figures(name, facts, facts[part]) for name, part in (("by late labels", "quality"), ("estimated without labels", "estimate"))
     ]
     lines += ["", *_changes(facts["explanation"] or {})]
-    lines += ["## Drift tests", "", "| test | kind | p-value | | where |", "|---|---|---|---|---|"]
+    lines += ["## Drift tests", ""]
+    if note := facts["drift"].get("note"):
+        lines += [f"{drift_of(facts).capitalize()}: {note}.", ""]
+    lines += ["| test | kind | p-value | | where |", "|---|---|---|---|---|"]
     for test in sorted(facts["drift"]["tests"], key=lambda test: (not test["alarm"], test["p_value"] is None, test["p_value"])):
         p_value = "–" if test["p_value"] is None else f"{test['p_value']:.2g}"
         where = " ".join(filter(None, [test.get("note"), f"({test['scale']})" if test.get("scale") not in (None, "window") else ""]))

@@ -243,7 +243,11 @@ def test_one_text_sent_over_and_over_is_no_reason_to_fail(project: Watched, caps
     assert found.facts and found.facts["drift"]["p_value"] is None and not found.facts["drift"]["alarm"]
     assert (found.facts["rows"], found.facts["looked_at"]) == (60, 1)
     show_look(found, Console(width=110))
-    assert "too few rows to test" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "not tested for drift  too few rows to test" in shown and "no drift" not in shown
+    assert ": not tested for drift; decision: " in words.sentence(found)
+    assert "Not tested for drift: too few rows to test" in words.markdown(found)
+    assert found.page and "NOT TESTED" in found.page.read_text(encoding="utf-8")
 
 
 def test_after_an_alarm_there_is_a_batch_to_label_and_it_goes_when_the_log_would_forget_its_texts(project: Watched) -> None:

@@ -93,7 +93,7 @@ class WindowFactsCalculation(SingleValueCalculation[WindowFacts]):  # type: igno
         facts = json.loads(self.metric.facts)
         tests = facts["drift"]["tests"]
         result = self.result(sum(test["alarm"] for test in tests))
-        said = "Alarm" if facts["drift"]["alarm"] else "No alarm"
+        said = "Alarm" if facts["drift"]["alarm"] else "Not tested" if facts["drift"]["p_value"] is None else "No alarm"
         head = ("What", "Kind", "Method", "Statistic", "p-value", "Alarm", "Where")
         result.widget = [
             text_widget(title="How to read this page", text=READING),

@@ -69,6 +69,8 @@ def state(last: Facts | None, decision: Recorded | None) -> dict[str, str]:
     if last["drift"]["alarm"] or lost:
         word = "DRIFT" if last["drift"]["alarm"] else "LOSS"
         return {"word": word, "tone": "warn", "sentence": decision.because if decision else "Not decided upon yet."}
+    if last["drift"]["p_value"] is None:
+        return {"word": "NOT TESTED", "tone": "off", "sentence": decision.because if decision else last["drift"]["note"]}
     return {"word": "QUIET", "tone": "good", "sentence": decision.because if decision else "Not decided upon yet."}
 
 

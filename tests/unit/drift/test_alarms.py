@@ -157,7 +157,37 @@ def test_more_rows_than_are_looked_at_become_a_sample(known: Reference) -> None:
 def test_too_few_rows_are_not_tested_and_say_so(known: Reference, rows: int) -> None:
     facts = judge(known, window(40, 1).take(np.arange(rows)), number=1, settings=SETTINGS)
     assert (facts["alarm"], facts["p_value"], facts["tests"]) == (False, None, [])
-    assert facts["note"] == f"too few rows to test ({rows} against 200; at least 20 are needed)"
+    assert facts["note"] == f"too few rows to test ({rows} that repeat no text against 200; at least 20 are needed)"
+
+
+def test_a_window_that_mostly_repeats_is_still_looked_at_together_with_those_before(known: Reference) -> None:
+    drifted = [window(60, seed, shift=1.0) for seed in (1, 2, 3)]
+    rows = replace(drifted[2], repeated=np.arange(60) >= 19)
+    facts = judge(known, rows, number=3, settings=SETTINGS, earlier=drifted[:2])
+    assert facts["alarm"] and {test["scale"] for test in facts["tests"]} == {"last 3 windows"}
+    assert facts["note"].startswith("the window alone has too few rows to test (18 that repeat no text against 200; ")
+    campaign = replace(drifted[2], repeated=np.ones(60, bool))
+    assert judge(known, campaign, number=3, settings=SETTINGS, earlier=drifted[:2])["alarm"]
+    lonely = judge(known, campaign, number=1, settings=SETTINGS, earlier=[campaign])
+    assert (lonely["alarm"], lonely["p_value"], lonely["tests"]) == (False, None, [])
+
+
+def test_a_year_of_windows_that_mostly_repeat_alarms_no_more_often_than_allowed(known: Reference) -> None:
+    """Only half of a window's level is left for it: of 60 one in twenty may alarm; 10 or more would be a chance of 1 in 1,000."""
+    lax = settings(false_alarms=1.0, windows=10)
+    repeats = np.arange(40) >= 10
+    found = [
+        judge(
+            replace(known, rows=window(200, 2000 + seed)),
+            replace(window(40, seed), repeated=repeats),
+            number=seed,
+            settings=lax,
+            earlier=[window(40, 5000 + seed)],
+        )
+        for seed in range(1, 61)
+    ]
+    assert {test["scale"] for facts in found for test in facts["tests"]} == {"last 2 windows"}
+    assert sum(facts["alarm"] for facts in found) <= 9
 
 
 def chatter(rows: int, seed: int) -> pd.DataFrame:

@@ -51,6 +51,21 @@ def test_a_window_that_cannot_tell_neither_counts_nor_interrupts() -> None:
     assert outcome(decide([untold], situation(), settings()), "drift") == "unknown"
 
 
+UNTESTED = {"alarm": False, "level": 0.0001, "p_value": None, "tests": [], "note": "too few rows to test"}
+
+
+def test_a_window_that_could_not_be_tested_clears_nothing_and_is_not_called_quiet() -> None:
+    untested = [window(number, drift=UNTESTED) for number in (3, 4)]
+    lasted = [window(1, **DRIFTED), window(2, **DRIFTED)]
+    assert decide([*lasted, *untested], situation(), settings()).action == "retrain"
+    assert decide([*lasted, window(3), window(4)], situation(), settings()).action == "nothing"
+    ruled_out = [window(number, drift=UNTESTED, measured=0.0) for number in (3, 4)]
+    assert decide([*lasted, *ruled_out], situation(), settings()).action == "nothing"
+    for before in ([], [window(1)]):
+        decision = decide([*before, *untested], situation(), settings())
+        assert outcome(decision, "drift") == "unknown" and "drift not tested: too few rows to test" in decision.because
+
+
 def test_late_labels_overrule_the_estimate() -> None:
     refuted = [window(number, **DRIFTED, measured=0.0) for number in (1, 2)]
     decision = decide(refuted, situation(), settings())

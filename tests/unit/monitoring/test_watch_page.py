@@ -22,6 +22,9 @@ def year(windows: int) -> list[dict[str, Any]]:
     return [facts(number=n, since=n * DAY, until=(n + 1) * DAY, quality=measured(0.8)) for n in range(1, windows + 1)]
 
 
+UNTESTED = {"alarm": False, "level": 0.001, "p_value": None, "tests": [], "note": "too few rows to test"}
+
+
 def test_before_the_first_window_it_says_so() -> None:
     told = page([], waiting="17 answers since the last window")
     assert "NOT YET" in told and "17 answers since the last window" in told and "<svg" not in told
@@ -31,6 +34,7 @@ def test_before_the_first_window_it_says_so() -> None:
     ("last", "action", "word"),
     [
         (facts(), "nothing", "QUIET"),
+        (facts(drift=UNTESTED), "nothing", "NOT TESTED"),
         (drifting(), "nothing", "DRIFT"),
         (drifting(), "retrain", "RETRAIN"),
         (facts(quality=measured(0.6)), "wait", "LOSS"),
@@ -39,6 +43,11 @@ def test_before_the_first_window_it_says_so() -> None:
 def test_the_word_above_all_says_how_things_stand(last: dict[str, Any], action: str, word: str) -> None:
     told = page([last], [decision(window=last["id"], action=action)])
     assert f"<strong>{word}</strong>" in told and "Nothing has changed." in told
+
+
+def test_what_was_not_tested_is_not_called_quiet() -> None:
+    told = page([facts(drift=UNTESTED)])
+    assert "Not tested: too few rows to test." in told and "No alarm" not in told and "QUIET" not in told
 
 
 def test_it_shows_plots_and_every_window_with_its_decision() -> None:
