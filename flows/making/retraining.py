@@ -149,17 +149,17 @@ def _claimed(
         notify(params.notify, "failure", f"retraining {claim.id} has failed", _said(broken), say=say)
         raise
     except BaseException as ended:  # from outside: it is not the model's fault, and may be done over at once, unless a person wants its end
-        closes, why = _closed_by(ended, asked, claim, cancelled)
+        closes, why = _closed_by(ended, asked, claim.alert, cancelled)
         slot.finish(engine, claim, "stopped" if closes else "crashed", {"error": why}, closes=closes)
         raise
 
 
-def _closed_by(ended: BaseException, asked: Asked, claim: Claim, cancelled: Callable[[], bool]) -> tuple[tuple[str, ...], str]:
-    """Return the alerts that a person has closed by ending their retraining, and the reason in words."""
+def _closed_by(ended: BaseException, asked: Asked, alert: str, cancelled: Callable[[], bool]) -> tuple[slot.Closes, str]:
+    """Return which alerts a person has closed by ending a retraining for this one, and the reason in words."""
     if cancelled():
-        return claim.alerts, alerting.CANCELLED
+        return "all", alerting.CANCELLED
     if asked.person and isinstance(ended, KeyboardInterrupt):
-        return (claim.alert,), f"{asked.person} ended it with Ctrl-C"
+        return (alert,), f"{asked.person} ended it with Ctrl-C"
     return (), "it was ended before it was done"
 
 

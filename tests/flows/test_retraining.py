@@ -164,6 +164,16 @@ def test_a_run_that_a_person_stops_closes_its_alert(asked: Asked, why: str, loop
     assert [(alert.state, alert.closing) for alert in alerts.listed(engine)] == [("closed", why)]
 
 
+def test_a_run_that_is_cancelled_closes_the_alerts_that_came_while_it_ran(looped: Path, engine: Engine) -> None:
+    def ended(folder: Path, stage: str) -> None:
+        alerts.raise_alert(engine, source="http", trigger="drift", because="drift", key=stage)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go(looped, Asked(schedule="monday"), run=ended, cancelled=lambda: True)
+    assert [alert.state for alert in alerts.listed(engine)] == ["closed", "closed"]
+
+
 def test_of_two_at_once_one_runs_and_the_other_is_refused(looped: Path, engine: Engine) -> None:
     began, over = threading.Event(), threading.Event()
     outcomes: list[Outcome] = []

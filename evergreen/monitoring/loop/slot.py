@@ -29,6 +29,7 @@ from evergreen.monitoring.policy import HOUR, Hold, Situation, holds
 from evergreen.sections.loop import Policy
 
 Outcome = Literal["finished", "failed", "crashed", "stopped"]
+Closes = Collection[str] | Literal["all"]
 LABELS_SECONDS = 3600.0  # after which an alert that lacked new labels is looked at again
 PAUSE_SECONDS = 60.0  # before the second try after a crash; then twice as long, and so on
 table = loop_tables.retrainings
@@ -192,12 +193,13 @@ def finish(
     outcome: Outcome,
     result: Mapping[str, Any] | None = None,
     *,
-    closes: Collection[str] = (),
+    closes: Closes = (),
     now: float | None = None,
 ) -> bool:
     """Give the slot back and close the alerts, or open them again; return whether the claim still was the holder's.
 
-    `closes`: of one that was stopped, the alerts that its end closes for good; `error` of the result says who and why.
+    `closes`: of one that was stopped, the alerts that its end closes for good, or "all", those included that came while it ran; `error` of
+    the result says who and why.
     """
 
     def work(connection: Connection) -> bool:
@@ -233,7 +235,7 @@ def _end(
     now: float,
     *,
     news: str | None = None,
-    closes: Collection[str] = (),
+    closes: Closes = (),
 ) -> Retraining:
     ended = max(now, row.started)
     values = {"state": outcome, "slot": None, "ended": ended, "result": result, "news": news}
@@ -244,7 +246,8 @@ def _end(
         return after
     if outcome == "stopped":
         closed = {"state": "closed", "closed": now, "closing": result["error"], "news": None}
-        connection.execute(update(alerts).where(own, alerts.c.id.in_(closes)).values(closed))
+        which = own if closes == "all" else own & alerts.c.id.in_(closes)
+        connection.execute(update(alerts).where(which).values(closed))
         connection.execute(update(alerts).where(own).values(state="open", not_before=now, emitted=None, emissions=0))
         return after
     for alert in connection.execute(select(alerts.c.id, alerts.c.tries).where(own)).all():

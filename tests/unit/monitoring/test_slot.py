@@ -148,6 +148,16 @@ def test_one_that_a_person_stops_closes_their_alert_opens_the_others_and_counts_
         assert again.alerts == (other.id,)
 
 
+def test_one_that_is_stopped_for_all_closes_those_too_that_came_while_it_ran(url: str) -> None:
+    with loop(url) as engine:
+        first = raised(engine)
+        claim = holding(engine, first)
+        during = raised(engine, window="w2", now=NOW + 30)
+        other_model = raised(engine, window="w3", model_version="0" * 12, now=NOW + 30)
+        assert slot.finish(engine, claim, "stopped", {"error": "Ada ended it"}, closes="all", now=NOW + 60)
+        assert [state(engine, alert) for alert in (first, during, other_model)] == ["closed", "closed", "open"]
+
+
 def test_an_unknown_alert_is_told_so(url: str) -> None:
     with loop(url) as engine:
         assert slot.claim(engine, "nobody", holder="h", live=LIVE, settings=settings()) == slot.Refusal(
