@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from evergreen.config import Params, load_params
 from evergreen.errors import ClaimLost, EvergreenError, PipelineError, RegistryError
-from evergreen.monitoring.loop import slot
+from evergreen.monitoring.loop import alerts, slot
 from evergreen.monitoring.loop.lease import kept
 from evergreen.monitoring.loop.slot import Claim, Refusal
 from evergreen.release.live import Place
@@ -83,16 +83,22 @@ def retraining(
     with alerting.opened(root) as engine:
         person = f"{asked.person} asked for it{f': {asked.why}' if asked.why else ''}" if asked.person else None
         alert = alerting.wanted(engine, payload=asked.wanted, event=asked.event, schedule=asked.schedule, person=person)
-        rows, fault = step("rows", lambda: _rows(root, params, engine, say))
-        claim = slot.claim(
-            engine,
-            alert.id,
-            holder=alerting.holder(flow_run),
-            live=_live(root),
-            settings=params.policy,
-            new_labels=rows.unseen if rows else None,
-            force=asked.force,
-        )
+        try:
+            rows, fault = step("rows", lambda: _rows(root, params, engine, say))
+            claim = slot.claim(
+                engine,
+                alert.id,
+                holder=alerting.holder(flow_run),
+                live=_live(root),
+                settings=params.policy,
+                new_labels=rows.unseen if rows else None,
+                force=asked.force,
+            )
+        except BaseException as ended:  # nothing is claimed yet, but the alert is on record, and would start a retraining by itself
+            closes, why = _closed_by(ended, asked, alert.id, cancelled)
+            if closes:
+                alerts.close(engine, alert.id, why)
+            raise
         if isinstance(claim, Refusal):
             say(f"nothing is trained: {claim.because}")
             later = "" if claim.reason in FINAL else "; it stays on record, and is tried again by itself (`evergreen alerts`)"

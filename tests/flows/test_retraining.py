@@ -15,6 +15,7 @@ from evergreen.monitoring.loop import alerts, slot
 from evergreen.params_file import edit_params
 from evergreen.release.ledger import Ledger
 from evergreen.release.registry import Registry
+from flows.making import retraining as module
 from flows.making.produce import Candidate
 from flows.making.retraining import Asked, Outcome, retraining
 from flows.making.words import markdown
@@ -164,6 +165,28 @@ def test_a_run_that_a_person_stops_closes_its_alert(asked: Asked, why: str, loop
     assert [(alert.state, alert.closing) for alert in alerts.listed(engine)] == [("closed", why)]
 
 
+@pytest.mark.parametrize(
+    ("asked", "cancelled", "state"),
+    [
+        (BOB, False, "closed"),
+        (Asked(schedule="monday"), True, "closed"),
+        (Asked(schedule="monday"), False, "open"),
+    ],
+)
+def test_a_run_that_a_person_stops_before_anything_is_claimed_closes_its_alert(
+    asked: Asked, cancelled: bool, state: str, looped: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    other = alerts.raise_alert(engine, source="http", trigger="drift", because="drift")[0]
+    monkeypatch.setattr(module, "gathered", ended)
+    with pytest.raises(KeyboardInterrupt):
+        go(looped, asked, cancelled=lambda: cancelled)
+    assert slot.retrainings(engine) == []
+    assert {alert.id == other.id: alert.state for alert in alerts.listed(engine)} == {True: "open", False: state}
+
+
 def test_a_run_that_is_cancelled_closes_the_alerts_that_came_while_it_ran(looped: Path, engine: Engine) -> None:
     def ended(folder: Path, stage: str) -> None:
         alerts.raise_alert(engine, source="http", trigger="drift", because="drift", key=stage)
@@ -203,7 +226,6 @@ def test_too_few_new_labels_are_a_refusal_that_costs_nothing(looped: Path, engin
 
 def test_a_lost_claim_stops_the_run_before_it_puts_anything_on_record(looped: Path, engine: Engine, monkeypatch: Any) -> None:
     from evergreen.errors import ClaimLost
-    from flows.making import retraining as module
 
     before = Registry(looped).head()
     ended = threading.Event()
