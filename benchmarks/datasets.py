@@ -151,7 +151,7 @@ def _durations(runs: list[Run]) -> Figures:
 
 def _training(runs: list[Run]) -> str:
     found = runs[0].training
-    kept = ", ".join(f"{run.training['best_epoch']} of {run.training['epochs_run']}" for run in runs)
+    kept = ", ".join(f"{'/'.join(map(str, run.training['kept_epochs']))} of {run.training['epochs_run']}" for run in runs)
     return (
         f"{found['rows']:,} training rows, {len(found['labels'])} labels, {found['precision']} on {found['device']}, "
         f"{found['threads']} threads; epoch kept: {kept}."

@@ -6,7 +6,7 @@ Knows nothing of where the file lies in the pipeline; `load_params` takes a path
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from evergreen.errors import ConfigError
 from evergreen.sections.base import Section
@@ -55,6 +55,15 @@ class Params(Section):
     release: Release
     notify: Notify
 
+    @model_validator(mode="after")
+    def _goes_on_gently(self) -> "Params":
+        if (rate := self.retrain.learning_rate) is not None and rate > self.finetune.learning_rate:
+            raise ValueError(
+                f"retrain.learning_rate ({rate:g}) is above finetune.learning_rate ({self.finetune.learning_rate:g}), and would shake "
+                "weights that are trained already; lower it (two thirds of that one are a good start), or write null for the same"
+            )
+        return self
+
 
 def load_params(path: Path) -> Params:
     """Read and check params.yaml.
@@ -84,7 +93,7 @@ def _explain(path: Path, fault: ValidationError) -> str:
         elif error["type"] == "extra_forbidden":
             lines.append(f"{place} is unknown; the choices are {_choices(error['loc'])}")
         else:
-            given = "" if place in SECRET else f", got {error['input']!r}"
+            given = "" if place in SECRET or not error["loc"] else f", got {error['input']!r}"
             lines.append(f"{place}: {error['msg']}{given}"[:400])
     head = f"{path} has {len(lines)} fault{'s' if len(lines) > 1 else ''}:"
     return "\n".join([head, *(f"  - {line}" for line in lines)])

@@ -37,12 +37,10 @@ def finetune(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) 
     environment.fix(threads=settings.threads, seed=settings.seed)
     tables = {name: read_table(inputs.splits / f"{name}.parquet", columns=["text", "label"]) for name in ("train", "validation")}
     labels = _labels(tables)
-    source = settings.backbone
-    found = backbone.find(source.source, revision=source.revision, expected=source.sha256, allow_download=source.allow_download)
-    say(f"backbone {source.source} from {found.place}, weights verified ({found.weights_sha256[:12]})")
+    found = _found(settings)
     tokenizer = backbone.load_tokenizer(found.folder)
-    model = backbone.load_model(found, labels=labels, source=source.source)
-    backbone.settle_padding(model, tokenizer, source=source.source)
+    model = backbone.load_model(found, labels=labels, source=settings.backbone.source)
+    backbone.settle_padding(model, tokenizer, source=settings.backbone.source)
     _check_length(settings.max_tokens, model)
     device = environment.device(settings.device)
     precision = environment.precision(settings.precision, device)
@@ -70,6 +68,18 @@ def finetune(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) 
     say(f"{_kept(averaged)}: validation loss {averaged.validation_loss:.3f}, accuracy {averaged.validation_accuracy:.1%}")
     # This run's checkpoints, and those of runs that were given up: the stage's lock says that nobody is at work on them.
     return partial(shutil.rmtree, place.parent, ignore_errors=True)
+
+
+def _found(settings: Finetune) -> backbone.Found:
+    """Return what training starts from: the backbone, or a classifier that was trained from it before."""
+    source, start = settings.backbone, settings.start
+    if start is None:
+        found = backbone.find(source.source, revision=source.revision, expected=source.sha256, allow_download=source.allow_download)
+        say(f"backbone {source.source} from {found.place}, weights verified ({found.weights_sha256[:12]})")
+    else:
+        found = backbone.find(start.source, revision=None, expected=start.sha256, allow_download=False)
+        say(f"goes on from the weights in {start.source}, verified ({found.weights_sha256[:12]})")
+    return found
 
 
 def _labels(tables: dict[str, pd.DataFrame]) -> list[str]:
@@ -176,10 +186,11 @@ def _report(
         "backbone": {
             "source": settings.backbone.source,
             "revision": settings.backbone.revision,
-            "sha256": found.weights_sha256,
+            "sha256": found.weights_sha256 if settings.start is None else settings.backbone.sha256,
             "model_type": found.model_type,
             "parameters": sum(parameter.numel() for parameter in training.model.parameters()),
         },
+        "start": None if settings.start is None else settings.start.model_dump(),
         "mode": settings.mode,
         "labels": labels,
         "rows": len(training.train.rows),

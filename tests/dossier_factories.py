@@ -170,6 +170,7 @@ def _training(labels: tuple[str, ...]) -> dict[str, Any]:
     recorded = {"data_sha256": "d" * 64, "torch": "2.13.0+cpu", "transformers": "5.23.0", "isa": "AVX512", "threads": 2, "seed": 17}
     return {
         "backbone": backbone,
+        "start": None,
         "mode": "full",
         "labels": list(labels),
         "rows": 930,

@@ -32,7 +32,7 @@ SPLITS = ("train", "validation", "calibration", "test")
 PIPELINE = {
     "ingest": ("", "raw=data/raw.parquet"),
     "split": ("raw=data/raw.parquet", "splits=data/splits"),
-    "finetune": ("splits=data/splits", "model=models/classifier"),
+    "finetune": ("splits=data/splits", "model=models/classifier report=reports/training.json"),
     "compress": ("model=models/classifier", "artifact=models/artifact"),
     "calibrate": ("artifact=models/artifact", "calibration=models/calibration.json"),
     "evaluate": (
@@ -129,6 +129,8 @@ def _finetune(folder: Path, given: dict[str, Path], made: dict[str, Path], asked
     rows = pd.concat([read_table(given["splits"] / f"{name}.parquet") for name in SPLITS])
     made["model"].mkdir(parents=True)
     (made["model"] / "model.safetensors").write_bytes(f"{len(rows)} {asked.get('sharpness', 6.0)}".encode())
+    backbone = load_params(folder / "params.yaml").finetune.backbone
+    made["report"].write_text(json.dumps({"backbone": {"source": backbone.source, "revision": backbone.revision}}), encoding="utf-8")
 
 
 def _compress(folder: Path, given: dict[str, Path], made: dict[str, Path], asked: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """The loop around stand-in stages, tried without Prefect: a first version, traffic with its labels, the version after it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -71,7 +71,7 @@ def told(home: Path, rows: int = 40) -> Iterator[Engine]:
         engine.dispose()
 
 
-def make(project: Path, **fields: Any) -> Candidate:
+def make(project: Path, *, say: Callable[[str], None] = lambda _: None, **fields: Any) -> Candidate:
     """Produce a version from the newest commit of main: a first one, where `champion` is not given."""
     given = {
         "code": git(project, "rev-parse", "main").strip(),
@@ -80,7 +80,7 @@ def make(project: Path, **fields: Any) -> Candidate:
         "champion": None,
         "gathered": None,
     }
-    return produce(project, Order(**{**given, **fields}), ledger=Ledger(Registry(project)), step=plainly, run=quickly, say=lambda _: None)
+    return produce(project, Order(**{**given, **fields}), ledger=Ledger(Registry(project)), step=plainly, run=quickly, say=say)
 
 
 def follow(project: Path, home: Path, **fields: Any) -> Candidate:

@@ -52,6 +52,7 @@ PADDED_FAMILIES: dict[str, dict[str, Any]] = {
 }
 SHORT: dict[str, Any] = {
     "mode": "full",
+    "start": None,
     "class_weights": "none",
     "members": 1,
     "epochs": 3,

@@ -125,7 +125,7 @@ def suggest(found: Profile, params: Params) -> dict[str, Any]:
     # A validation split of a few dozen rows says more about its own luck than about the best epoch.
     wanted["finetune.keep"], wanted["finetune.patience"] = ("last", 0) if found.rows < LARGE else ("best", 3)
     # Trainings on many rows owe little to luck, and take long.
-    wanted["retrain.members"] = params.retrain.members if found.rows < 4 * LARGE else 1
+    wanted["retrain.members"] = 3 if found.rows < 4 * LARGE else 1
     wanted["finetune.label_smoothing"] = 0.0 if found.rows < LARGE else 0.1
     wanted["finetune.max_tokens"] = _window(found)
     # NFKC would turn full-width punctuation, which East Asian models know, into ASCII.

@@ -50,15 +50,15 @@ class Averaging:
         self.start = _copied(model) if settings.members > 1 else {}
         self.sums, self.done = self._resume()
         self.training = self._member(min(len(self.done) + 1, settings.members))
-        self.resumed_from = len(self.done) * self.training.total + self.training.resumed_from
+        self.resumed_from = min(len(self.done) * self.training.total + self.training.resumed_from, settings.members * self.training.total)
 
     def run(self) -> Averaged:
         """Train what is not trained yet, and leave the mean of all weights in the model."""
-        for number in range(len(self.done) + 1, self.settings.members + 1):
-            if self.done:
-                self.training = self._member(number)
+        while (number := len(self.done) + 1) <= self.settings.members:
             self.done.append(self.training.run())
             self._add(number)
+            if number < self.settings.members:
+                self.training = self._member(number + 1)
         if self.sums:
             self.model.load_state_dict(self.start | {name: total / self.settings.members for name, total in self.sums.items()})
         return Averaged(self.done, *self.training.validate())
@@ -71,21 +71,24 @@ class Averaging:
         def shown(step: int, total: int, epoch: int, loss: float) -> None:
             self.on_step((number - 1) * total + step, self.settings.members * total, number, epoch, loss)
 
-        training = Training(
+        def logged(name: str, value: float, step: int) -> None:
+            self.log(name, value, (number - 1) * self.training.total + step)
+
+        return Training(
             self.model,
             settings=self.settings.model_copy(update={"seed": self.settings.seed + number - 1}),
             checkpoints=self.checkpoints and self._place(number),
             on_step=shown,
-            log=lambda name, value, step: self.log(name, value, (number - 1) * training.total + step),
+            log=logged,
             **self.given,
         )
-        return training
 
     def _add(self, number: int) -> None:
         """Add the member's weights to the sum, and keep it: what is summed up is not trained again."""
         if not self.start:
             return
-        weights = {name: tensor for name, tensor in _copied(self.model).items() if tensor.is_floating_point()}
+        frozen = {name for name, parameter in self.model.named_parameters() if not parameter.requires_grad}
+        weights = {name: tensor for name, tensor in _copied(self.model).items() if tensor.is_floating_point() and name not in frozen}
         self.sums = {name: self.sums[name] + tensor for name, tensor in weights.items()} if self.sums else weights
         if self.checkpoints:
             checkpoint.save(self.checkpoints, step=number, tensors=self.sums, values={"members": [asdict(one) for one in self.done]})

@@ -31,7 +31,7 @@ def model_card(reports: Mapping[str, Report], *, params: Report, provenance: Rep
         *_champion(reports["challenge"]),
         _groups(reports["audit"]),
         _data(reports, params),
-        _training(reports["training"], provenance),
+        _training(reports["training"], reports["challenge"], provenance),
         _provenance(reports["training"], provenance),
     ]
     return f"---\n{head}---\n\n" + "\n\n".join(sections) + "\n"
@@ -147,14 +147,15 @@ def _data(reports: Mapping[str, Report], params: Report) -> str:
     )
 
 
-def _training(training: Report, provenance: Report) -> str:
-    cost, backbone = provenance["cost"], training["backbone"]
+def _training(training: Report, challenge: Report, provenance: Report) -> str:
+    cost = provenance["cost"]
     energy = number(float(cost["energy_watt_hours"]), 1)
-    members = training["members"]
-    averaged = f"the weights of {members} trainings averaged, " if members > 1 else ""
+    start = f"`{training['backbone']['source']}`"
+    if training["start"]:
+        start = f"the weights of {(challenge['champion'] or {}).get('version') or 'an earlier model'}, which goes back to {start}"
+    averaged = f"the weights of {training['members']} trainings averaged, in all " if training["members"] > 1 else ""
     return (
-        f"## Training\n\nStarted from `{backbone['source']}`; {averaged}"
-        f"{training['epochs_run']} epochs on {number(training['rows'])} rows, "
+        f"## Training\n\nStarted from {start}; {averaged}{training['epochs_run']} epochs on {number(training['rows'])} rows, "
         f"{training['precision']} on {training['device']}, {training['threads']} threads, seed {training['seed']}. "
         f"All stages together took {duration(cost['seconds'])} and about {energy} Wh ({cost['energy_is']})."
     )

@@ -105,10 +105,18 @@ class Backbone(Section):
     allow_download: bool
 
 
+class Start(Section):
+    """The weights of a trained classifier, and their fingerprint."""
+
+    source: str
+    sha256: Sha256
+
+
 class Finetune(Section):
     """Training: schedule, precision, threads, checkpoints."""
 
     backbone: Backbone
+    start: Start | None
     mode: Literal["full", "frozen"]
     class_weights: Literal["none", "balanced"]
     members: Count

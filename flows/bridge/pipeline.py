@@ -54,8 +54,8 @@ def read_pipeline(root: Path) -> Pipeline:
             # not `addressing`, which is written as seen from the current folder
             names = {stage: getattr(stage, "name", None) or stage.path_in_repo for stage in graph}
             places = {name: place for place, name in enumerate(_declared(root))}
-            # dvc's edges run from a stage to what it waits for
-            ordered = lexicographical_topological_sort(graph.reverse(), key=lambda stage: places.get(names[stage], len(places)))
+            # dvc's edges run from a stage to what it waits for; data comes first, for not all that is read is waited for
+            ordered = lexicographical_topological_sort(graph.reverse(), key=lambda stage: places.get(names[stage], -1))
             order = [names[stage] for stage in ordered]
             outputs = {names[stage]: _outputs(stage.cmd) for stage in graph if stage.cmd}
             records = {names[stage]: path for stage in graph if stage.cmd and (path := _record(stage.cmd))}

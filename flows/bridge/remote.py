@@ -67,7 +67,9 @@ def fetch(root: Path, commit: str, path: str, target: Path, *, cache: Path | Non
             objects.lay(wanted, path, partial)
         partial.rename(target)
     except ObjectError as lost:
-        raise RegistryError(f"commit {commit[:12]}: {lost}; restore it there, or make the version again: evergreen reproduce") from None
+        raise RegistryError(
+            f"commit {commit[:12]}: {lost}; restore it there, from a backup or with `dvc push` on a machine that still has it"
+        ) from None
     finally:
         _remove(partial)
     return target

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from evergreen.config import Params
 from evergreen.data.growth import Grown, grown, laid_out, layout, placed, record
-from evergreen.errors import PipelineError
+from evergreen.errors import PipelineError, RegistryError
 from evergreen.params_file import edit_params
+from evergreen.reports import read_report
 from evergreen.sections.pipeline import SPLITS
 from flows.bridge.pipeline import Pipeline, read_pipeline
 from flows.making.champion import Champion, champion_of
@@ -110,11 +111,13 @@ def dropped(root: Path, params: Params) -> "list[pd.DataFrame]":
     return [to_examples(read_source(folder), columns).drop(columns="split", errors="ignore")]
 
 
-def placed_in(folder: Path, *, plan: Pipeline, params: Params, champion: Champion, rows: Grown) -> dict[str, bytes]:
+def placed_in(
+    folder: Path, *, plan: Pipeline, params: Params, champion: Champion, rows: Grown, say: Callable[[str], None]
+) -> dict[str, bytes]:
     """Write data, champion and settings into a worktree; return the files that belong in its commit."""
     source = plan.output("ingest", "raw").parent / "source"
     tracked = [_write_rows(folder / source, rows, params), _write_record(folder / _record_path(plan), rows)]
-    tracked += _place_champion(folder, champion, plan=plan, params=params)
+    tracked += _place_champion(folder, champion, plan=plan, goes_on=_goes_on(champion, plan=plan, params=params, say=say))
     edit_params(folder / PARAMS, settings(params, source=source, rows=rows, weights=_weights(folder)))
     pointers = _track(folder, tracked)
     kept = [folder / PARAMS, *(folder / CHAMPION / name for name in ("champion.json", "calibration.json")), *pointers]
@@ -132,12 +135,23 @@ def settings(params: Params, *, source: Path, rows: Grown, weights: str | None) 
         "challenge.since": rows.report["since"],
     }
     if weights is not None:
-        start = {"source": (CHAMPION / "classifier").as_posix(), "revision": None, "sha256": weights}
-        changes |= {f"finetune.backbone.{name}": value for name, value in start.items()}
-    for name in ("members", "epochs", "learning_rate"):
-        if (value := getattr(params.retrain, name)) is not None:
-            changes[f"finetune.{name}"] = value
+        changes["finetune.start"] = {"source": (CHAMPION / "classifier").as_posix(), "sha256": weights}
+        own = {name: getattr(params.retrain, name) for name in ("members", "epochs", "learning_rate")}
+        changes |= {f"finetune.{name}": value for name, value in own.items() if value is not None}
     return changes
+
+
+def _goes_on(champion: Champion, *, plan: Pipeline, params: Params, say: Callable[[str], None]) -> bool:
+    """Say whether training goes on from the champion's weights: where it is asked for, and they were made from the same backbone."""
+    if params.retrain.start != "champion":
+        return False
+    with tempfile.TemporaryDirectory(prefix="evergreen-training-") as place:
+        made_from = read_report(champion.bring(plan.output("finetune", "report"), Path(place) / "training.json"))["backbone"]
+    wanted = params.finetune.backbone
+    same = (made_from["source"], made_from["revision"]) == (wanted.source, wanted.revision)
+    if not same:
+        say(f"{champion.version} was made from {made_from['source']}, finetune.backbone is {wanted.source}: training starts from that anew")
+    return same
 
 
 def _write_rows(folder: Path, rows: Grown, params: Params) -> Path:
@@ -158,15 +172,18 @@ def _write_record(path: Path, rows: Grown) -> Path:
     return path
 
 
-def _place_champion(folder: Path, champion: Champion, *, plan: Pipeline, params: Params) -> list[Path]:
+def _place_champion(folder: Path, champion: Champion, *, plan: Pipeline, goes_on: bool) -> list[Path]:
     """Place what the challenge stage compares with, and what training starts from; return what is too large for git."""
     place = folder / CHAMPION
     champion.bring(plan.output("calibrate", "calibration"), place / "calibration.json")
     who = {"version": champion.version, "model_version": champion.model_version}
     (place / "champion.json").write_text(json.dumps(who, indent=2) + "\n", encoding="utf-8")
     large = [champion.bring(plan.output("compress", "artifact"), place / "artifact")]
-    if params.retrain.start == "champion":
-        large.append(champion.bring(plan.output("finetune", "model"), place / "classifier"))
+    if goes_on:
+        try:
+            large.append(champion.bring(plan.output("finetune", "model"), place / "classifier"))
+        except RegistryError as lost:
+            raise RegistryError(f"{lost}; or set retrain.start to backbone, which needs no weights of the champion") from None
     return large
 
 

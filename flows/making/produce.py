@@ -89,7 +89,7 @@ def commit_inputs(registry: Registry, folder: Path, order: Order, *, say: Callab
         from evergreen.config import load_params
 
         params: Params = load_params(folder / "params.yaml")
-        files = placed_in(folder, plan=read_pipeline(folder), params=params, champion=order.champion, rows=order.gathered.rows)
+        files = placed_in(folder, plan=read_pipeline(folder), params=params, champion=order.champion, rows=order.gathered.rows, say=say)
         for line in _told(order.gathered.rows.report):
             say(line)
     head = registry.head()

@@ -3,6 +3,7 @@
 import json
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -11,14 +12,14 @@ import yaml
 from evergreen.config import load_params
 from evergreen.data.records import read_table
 from evergreen.data.sources import read_source
-from evergreen.errors import PipelineError
+from evergreen.errors import PipelineError, RegistryError
 from evergreen.params_file import edit_params
 from evergreen.release.ledger import Ledger
 from evergreen.release.registry import Registry
 from flows.bridge import remote, workspace
 from flows.bridge.pipeline import Pipeline
 from flows.making import inputs
-from flows.making.champion import champion_of
+from flows.making.champion import Champion, champion_of
 from flows.making.produce import Candidate, of_another_commit
 from tests.loop_factories import PIPELINE, quickly, wish
 from tests.loop_runs import follow, go_live, make, pointed_at, told
@@ -167,14 +168,49 @@ def counted(project: Path, home: Path) -> int | None:
 def test_a_run_that_starts_from_the_champion_says_so_in_its_settings(
     looped: Path, loop_first: Candidate, loop_home: Path, tmp_path: Path
 ) -> None:
-    edit_params(looped / "params.yaml", {"retrain.start": "champion", "retrain.epochs": 3, "retrain.learning_rate": 0.0005})
+    edit_params(looped / "params.yaml", {"retrain.members": 2, "retrain.epochs": 4, "retrain.learning_rate": 0.0001})
     wish(looped, "PROMOTE")
     made = follow(looped, loop_home)
-    finetune = yaml.safe_load(Registry(looped).read("params.yaml", made.inputs) or b"")["finetune"]
-    assert (finetune["backbone"]["source"], finetune["backbone"]["revision"]) == ("champion/classifier", None)
+    before, finetune = load_params(looped / "params.yaml").finetune, finetune_of(looped, made)
     weights = remote.fetch(looped, loop_first.commit, "models/classifier", tmp_path / "weights") / "model.safetensors"
-    assert finetune["backbone"]["sha256"] == sha256(weights.read_bytes()).hexdigest()
-    assert (finetune["epochs"], finetune["learning_rate"]) == (3, 0.0005)
+    assert finetune["start"] == {"source": "champion/classifier", "sha256": sha256(weights.read_bytes()).hexdigest()}
+    assert finetune["backbone"] == before.backbone.model_dump()
+    assert (finetune["members"], finetune["epochs"], finetune["learning_rate"]) == (2, 4, 0.0001)
+
+
+def test_a_run_that_starts_from_the_backbone_trains_as_a_first_version_does(looped: Path, loop_home: Path) -> None:
+    edit_params(looped / "params.yaml", {"retrain.start": "backbone"})
+    wish(looped, "PROMOTE")
+    assert finetune_of(looped, follow(looped, loop_home)) == load_params(looped / "params.yaml").finetune.model_dump()
+
+
+def test_another_backbone_is_started_from_although_there_is_a_champion(looped: Path, loop_home: Path) -> None:
+    edit_params(looped / "params.yaml", {"finetune.backbone.source": "somebody/another-backbone"})
+    wish(looped, "PROMOTE")
+    said: list[str] = []
+    made = follow(looped, loop_home, say=said.append)
+    assert finetune_of(looped, made) == load_params(looped / "params.yaml").finetune.model_dump()
+    assert any("finetune.backbone is somebody/another-backbone: training starts from that anew" in line for line in said)
+
+
+def test_weights_that_are_lost_leave_a_way_out(
+    looped: Path, loop_first: Candidate, loop_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(_: Champion, path: Path, target: Path) -> Path:
+        if path == Path("models/classifier"):
+            raise RegistryError("models/classifier is nowhere")
+        return brought(_, path, target)
+
+    brought = Champion.bring
+    monkeypatch.setattr(Champion, "bring", lost)
+    with pytest.raises(RegistryError, match=r"models/classifier is nowhere; or set retrain.start to backbone"):
+        follow(looped, loop_home)
+
+
+def finetune_of(project: Path, made: Candidate) -> dict[str, Any]:
+    """Return the section that a run trained by."""
+    section: dict[str, Any] = yaml.safe_load(Registry(project).read("params.yaml", made.inputs) or b"")["finetune"]
+    return section
 
 
 def test_a_stage_that_fails_leaves_neither_branch_nor_worktree(looped: Path, loop_home: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 import yaml
 
-from evergreen.errors import TrainingError
+from evergreen.errors import BackboneError, TrainingError
 from evergreen.model import backbone, training
 from evergreen.reports import read_report
 from stages.finetune import finetune
@@ -53,9 +53,7 @@ def own_home(tmp_path, monkeypatch):
 def params(place, **fields):
     source = {"source": str(place / "backbone"), "revision": None, "sha256": None, "allow_download": False}
     section = settings(**SHORT).model_dump() | {"backbone": source} | fields
-    return knobs(
-        finetune=type(settings()).model_validate(section).model_dump() | {"backbone": settings().backbone.model_copy(update=source)}
-    )
+    return knobs(finetune=dict(type(settings()).model_validate(section)) | {"backbone": settings().backbone.model_copy(update=source)})
 
 
 def train(place, folder, **fields):
@@ -127,6 +125,18 @@ def test_averaged_trainings_are_told_one_by_one_and_as_a_whole(place, undisturbe
     said = capsys.readouterr().out
     assert "60 rows, 3 trainings of up to 2 epochs of 8 steps" in said
     assert f"averaged the weights of 3 trainings: validation loss {report['validation_loss']:.3f}" in said
+
+
+def test_a_training_goes_on_from_the_weights_of_a_trained_classifier(place, undisturbed, tmp_path, capsys):
+    weights = backbone.file_sha256(undisturbed.model / backbone.WEIGHTS)
+    start = {"source": str(undisturbed.model), "sha256": weights}
+    report = read_report(run(place, tmp_path / "run", start=start).report)
+    assert f"goes on from the weights in {undisturbed.model}, verified ({weights[:12]})" in capsys.readouterr().out
+    assert (report["start"], report["backbone"]["source"]) == (start, str(place / "backbone"))
+    assert report["tuple"]["backbone_sha256"] == weights
+    assert report["history"][0]["train_loss"] < read_report(undisturbed.report)["history"][-1]["train_loss"]
+    with pytest.raises(BackboneError, match="sha256"):
+        run(place, tmp_path / "altered", start=start | {"sha256": "0" * 64})
 
 
 def test_a_stage_killed_in_a_later_training_resumes_there(place, tmp_path, monkeypatch, capsys, own_home):

@@ -61,3 +61,12 @@ def test_a_model_without_groups_says_why_nothing_was_audited(tmp_path: Path) -> 
 
 def test_the_same_reports_give_the_same_card(tmp_path: Path) -> None:
     assert write_card(reports(), tmp_path) == write_card(reports(), tmp_path)
+
+
+def test_a_model_that_went_on_from_another_names_it_and_keeps_its_base_model(tmp_path: Path) -> None:
+    found = reports()
+    found["training"] |= {"start": {"source": "champion/classifier", "sha256": "f" * 64}, "members": 3, "epochs_run": 9}
+    card = write_card(found, tmp_path)
+    assert "base_model: sentence-transformers/all-MiniLM-L6-v2" in card
+    assert "Started from the weights of v1.2.0, which goes back to `sentence-transformers/all-MiniLM-L6-v2`; " in card
+    assert "the weights of 3 trainings averaged, in all 9 epochs on 930 rows" in card

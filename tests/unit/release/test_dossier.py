@@ -138,9 +138,17 @@ def test_averaged_trainings_are_drawn_one_by_one_and_said(tmp_path: Path) -> Non
     told = re.findall(r"<text[^>]*>([^<]*)</text>", curve)
     assert [word for word in told if word.startswith(("train", "validation"))] == ["train", "validation", "validation, averaged"]
     words = Reader(page).words
-    assert "weights averaged over 3 trainings from the same start, 12 passes" in words
+    assert "weights averaged over 3 trainings from the same start, in all 12 passes" in words
     assert "Each of the 3 trainings has lines of its own" in words
     assert "The dashed line marks the pass" not in words
+
+
+def test_a_model_that_went_on_from_another_names_it_and_the_backbone(tmp_path: Path) -> None:
+    found = reports()
+    found["training"]["start"] = {"source": "champion/classifier", "sha256": "f" * 64}
+    words = Reader(write_dossier(found, tmp_path)).words
+    assert "the weights of v1.2.0, which goes back to sentence-transformers/all-MiniLM-L6-v2, revision" in words
+    assert re.search(rf"Weights it started from, sha256\s*{'f' * 64}", words)
 
 
 def test_what_a_report_leaves_out_is_a_dash_and_not_a_zero(tmp_path: Path) -> None:
