@@ -1,6 +1,6 @@
 """A monitor that fails is told of: once for each message, and once a day for as long as it goes on.
 
-What was told last is kept under EVERGREEN_HOME/monitor, because each look is a process of its own. Knows nothing of what a look is.
+What was told, and when, is kept under EVERGREEN_HOME/monitor, because each look is a process of its own. Knows nothing of what a look is.
 """
 
 import json
@@ -25,26 +25,26 @@ def told(root: Path, home: Path, *, say: Say) -> Iterator[None]:
         yield
     except Exception as fault:
         words = str(fault) if isinstance(fault, EvergreenError) else f"{type(fault).__name__}; the log of its run says more"
-        if _news(record, words):
+        if words not in _known(record):
             notify(_settings(root), "failure", "the monitor has failed", words, say=say)
             _keep(record, words)
         raise
     record.unlink(missing_ok=True)
 
 
-def _news(record: Path, words: str) -> bool:
-    """Return whether people do not know this yet, or were told of it a day ago."""
+def _known(record: Path) -> dict[str, float]:
+    """Return what people were told less than a day ago, each message with its time."""
     try:
-        last = json.loads(record.read_text(encoding="utf-8"))
-        return bool(last["words"] != words or not 0 <= time.time() - last["time"] < AGAIN)
-    except (OSError, ValueError, TypeError, KeyError):
-        return True
+        kept = json.loads(record.read_text(encoding="utf-8"))
+        return {words: then for words, then in kept.items() if isinstance(then, float) and 0 <= time.time() - then < AGAIN}
+    except (OSError, ValueError, AttributeError):
+        return {}
 
 
 def _keep(record: Path, words: str) -> None:
     try:
         record.parent.mkdir(parents=True, exist_ok=True)
-        record.write_text(json.dumps({"words": words, "time": time.time()}), encoding="utf-8")
+        record.write_text(json.dumps({**_known(record), words: time.time()}), encoding="utf-8")
     except OSError:  # a full disk: it is told again
         return
 

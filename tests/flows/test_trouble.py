@@ -34,6 +34,22 @@ def test_a_failure_is_told_once_until_it_works_again_or_becomes_another(tmp_path
     assert len(look(tmp_path, full)) == 1
 
 
+def test_failures_that_take_turns_are_each_told_once_and_each_again_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(now: float) -> int:
+        monkeypatch.setattr(trouble.time, "time", lambda: now)
+        return sum(len(look(tmp_path, MonitorError(words))) for words in ("the reference is gone", "the disk is full"))
+
+    assert [told(1e9), told(1e9 + 60), told(1e9 + 120), told(1e9 + DAY), told(1e9 + DAY + 60)] == [2, 0, 0, 2, 0]
+
+
+@pytest.mark.parametrize("kept", ["", "[]", '{"words": "the disk is full", "time": 1.0}', '{"the disk is full": "today"}'])
+def test_a_record_that_cannot_be_read_costs_no_message(kept: str, tmp_path: Path) -> None:
+    (tmp_path / "monitor").mkdir()
+    (tmp_path / "monitor" / "trouble.json").write_text(kept, encoding="utf-8")
+    assert len(look(tmp_path, MonitorError("the disk is full"))) == 1
+    assert look(tmp_path, MonitorError("the disk is full")) == []
+
+
 def test_a_daily_failure_is_told_daily(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = []
     for day in range(3):
