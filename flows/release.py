@@ -33,6 +33,7 @@ from flows.releasing.settle import (
     alone,
     announce,
     intents,
+    live_model,
     overrides,
     pending,
     settled,
@@ -98,9 +99,10 @@ def release(
     with ExitStack() as trial_lock:
         with _fetched(root, commit, say) as bento, alone(f"a {event} of {commit[:12]}", say) as later:
             settled(ledger, say, later)
+            told = _about(bento)
             if awaited:
                 _refuse_overtaken(ledger, commit)
-            told = _about(bento)
+                _refuse_of_another_champion(ledger, commit, say, later)
             _permit(ledger, commit, told, override)
             known = ledger.registry.version_of(commit)
             intent = Intent(
@@ -123,6 +125,30 @@ def _refuse_overtaken(ledger: Ledger, commit: str) -> None:
         raise Overtaken(f"commit {commit[:12]} is not released: since its verdict something else was decided; see `evergreen ledger show`")
     if under_way(STATE):
         raise Overtaken(f"commit {commit[:12]} is being released by another run")
+
+
+def _refuse_of_another_champion(ledger: Ledger, commit: str, say: Say, later: Later) -> None:
+    """Leave to a person what was judged against a version that is no longer live: whoever changed that did not know of this verdict."""
+    entries, live = ledger.read(), live_model(ledger)
+    made = next((entry for entry in reversed(entries) if entry.event == "candidate" and entry.commit == commit), None)
+    verdict = next(entry for entry in reversed(entries) if entry.event == "verdict" and entry.commit == commit)
+    if made is None or "champion" not in made.facts:
+        return
+    champion = made.facts["champion"]
+    if (champion["model_version"] if champion else None) == live:
+        return
+    then = f"{champion['version']} (model {champion['model_version']})" if champion else "nothing"
+    why = f"it was judged against {then}, and now {f'model {live}' if live else 'nothing'} is live"
+    _leave(ledger, verdict, why, say, later)
+    raise Overtaken(f"commit {commit[:12]} is left to a person: {why}; to release it: evergreen promote {commit[:12]}")
+
+
+def _leave(ledger: Ledger, verdict: Entry, why: str, say: Say, later: Later) -> None:
+    """Leave a PROMOTE to a person: no run releases it by itself any more, and people are told."""
+    about: dict[str, Any] = {"model_version": verdict.model_version, "commit": verdict.commit}
+    ledger.append("verdict", who=BY_ITSELF, why=why, facts={"verdict": "HOLD"}, **about)
+    name, command = verdict.model_version or (verdict.commit or "")[:12], f"evergreen promote {(verdict.commit or '')[:12]}"
+    later.append(lambda: announce(ledger, f"model {name} is left to a person", f"{why}; to release it: {command}", say))
 
 
 def _after_trial(root: Path, trial: Live, settings: "Release", intent: Intent, say: Say) -> Released:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 FINAL = {"unknown", "taken", "done", "stale", "given up", "closed"}  # refusals after which there is nothing left to do
 Say = Callable[[str], None]
+Rows = tuple[Champion, Gathered]  # what is live, and the rows of the next data version
 Release = Callable[[Path, Candidate, Params, str, str, Say], str]
 
 
@@ -91,7 +92,7 @@ def retraining(
                 holder=alerting.holder(flow_run),
                 live=_live(root),
                 settings=params.policy,
-                new_labels=rows.unseen if rows else None,
+                new_labels=rows[1].unseen if rows else None,
                 force=asked.force,
             )
         except BaseException as ended:  # nothing is claimed yet, but the alert is on record, and would start a retraining by itself
@@ -126,7 +127,7 @@ def _claimed(
     engine: "Engine",
     params: Params,
     code: str,
-    rows: Gathered | None,
+    rows: Rows | None,
     fault: EvergreenError | None,
     *,
     step: Step,
@@ -169,8 +170,8 @@ def _closed_by(ended: BaseException, asked: Asked, alert: str, cancelled: Callab
     return (), "it was ended before it was done"
 
 
-def _rows(root: Path, params: Params, engine: "Engine", say: Say) -> tuple[Gathered | None, EvergreenError | None]:
-    """Return the rows of the next data version; a fault waits until the slot is claimed, so that it is told once and the cooldown holds."""
+def _rows(root: Path, params: Params, engine: "Engine", say: Say) -> tuple[Rows | None, EvergreenError | None]:
+    """Return champion and next data version; a fault waits until the slot is claimed, so that it is told once and the cooldown holds."""
     try:
         champion = champion_of(root)
         if champion is None:
@@ -180,7 +181,7 @@ def _rows(root: Path, params: Params, engine: "Engine", say: Say) -> tuple[Gathe
     except EvergreenError as fault:
         return None, fault
     say(f"{found.unseen:,} labelled rows that no training has seen; champion {champion.version} ({champion.model_version})")
-    return found, None
+    return (champion, found), None
 
 
 def _live(root: Path) -> str | None:
@@ -192,14 +193,14 @@ def _live(root: Path) -> str | None:
     return live.model_version if live else None
 
 
-def _order(root: Path, asked: Asked, claim: Claim, params: Params, code: str, rows: Gathered | None) -> Order:
-    champion: Champion | None = champion_of(root) if rows else None
+def _order(root: Path, asked: Asked, claim: Claim, params: Params, code: str, rows: Rows | None) -> Order:
+    champion, found = rows or (None, None)
     return Order(
         code=code,
         who=asked.person or BY_ITSELF,
         why=claim.because,
         champion=champion,
-        gathered=rows,
+        gathered=found,
         facts={"retraining": claim.id, "alert": claim.alert, "alerts": len(claim.alerts), "trigger": claim.trigger},
         keep_worktree=params.release.keep_worktrees,
     )

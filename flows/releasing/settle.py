@@ -165,6 +165,15 @@ def version_of_model(ledger: Ledger, model_version: str) -> Version | None:
     return next((version for version in reversed(ledger.registry.versions()) if version.model_version == model_version), None)
 
 
+def live_model(ledger: Ledger) -> str | None:
+    """Return the version of the model that is live: as the service's pointer says, or the registry where there is no pointer."""
+    pointer = Place(HOME).read()
+    if pointer is not None:
+        return pointer.champion.version
+    live = ledger.registry.live()
+    return live.model_version if live else None
+
+
 def swapped(place: Place, command: dict[str, Any], by_hand: Callable[[], Live], say: Say) -> Live:
     """Change what is live: through the service, or in the pointer where none runs."""
     if running(place):

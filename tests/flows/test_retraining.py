@@ -23,7 +23,7 @@ from flows.pages import rules
 from flows.releasing.settle import pending
 from flows.steps import plainly
 from tests.loop_factories import quickly, wish
-from tests.loop_runs import told
+from tests.loop_runs import pointed_at, told
 from tests.project_factories import ROOT, git, until
 
 # DVC and its libraries use what others are about to drop.
@@ -59,6 +59,21 @@ def test_a_promoted_candidate_is_released_and_the_slot_is_free_again(looped: Pat
     assert (record.state, record.champion) == ("finished", loop_first.model_version)
     assert record.result["verdict"] == "PROMOTE"
     assert [alert.state for alert in alerts.listed(engine)] == ["done"]
+
+
+def test_the_champion_on_record_is_the_one_whose_rows_were_gathered(
+    looped: Path, loop_first: Candidate, loop_home: Path, engine: Engine
+) -> None:
+    def changed(name: str, work: Any) -> Any:
+        done = work()
+        if name == "rows":
+            pointed_at(loop_home, "another model")
+        return done
+
+    outcome = retraining(looped, BOB, step=changed, run=quickly, say=lambda _: None)
+    assert outcome.candidate is not None
+    line = next(line for line in Ledger(Registry(looped)).read() if line.commit == outcome.candidate.commit)
+    assert line.facts["champion"] == {"version": "v1.0.0", "model_version": loop_first.model_version}
 
 
 def test_who_and_why_stand_on_the_ledger(looped: Path, engine: Engine) -> None:

@@ -1,11 +1,10 @@
-"""Releases that are killed, refused, overtaken or waited for, and what the next run makes of them."""
+"""Releases that are killed, refused or waited for, and what the next run makes of them."""
 
 import os
 import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,22 +114,6 @@ def test_what_a_release_made_live_that_nobody_waited_for_gets_its_name_when_it_i
     (found,) = settle.settle(project, say=quiet)
     assert (found.event, found.version, found.commit) == ("found", "v1.1.0", commits[1])
     assert sound(project, home)
-
-
-def test_a_release_that_waited_for_its_turn_does_not_overrule_what_was_decided_meanwhile(project: Path, commits: list[str]) -> None:
-    released(project, commits[0])  # since the verdicts, by a person
-    with pytest.raises(release.Overtaken, match="something else was decided"):
-        release.release(project, commits[1], who="Evergreen", why="drift", awaited=True, say=quiet)
-    assert lines(project) == [("promotion", "v1.0.0", "Ada")]
-
-
-def test_a_release_is_not_overtaken_by_what_was_live_before_its_verdict_and_found_after_it(
-    project: Path, home: Path, commits: list[str]
-) -> None:
-    place = Place(home)
-    place.write(replace(release._admitted(place, project / "given"), since="2025-10-09T08:00:00+00:00"))  # by hand, before any ledger
-    assert release.release(project, commits[1], who="Evergreen", why="drift", awaited=True, say=quiet).live
-    assert lines(project) == [("found", None, "unknown"), ("promotion", "v1.0.0", "Evergreen")]
 
 
 def test_what_was_changed_by_hand_is_found_with_the_moment_it_happened(project: Path, home: Path, commits: list[str]) -> None:
