@@ -17,7 +17,7 @@ from evergreen.errors import RegistryError, ReleaseError
 from evergreen.monitoring.log.records import new_id
 from evergreen.release.control import running
 from evergreen.release.intent import Intent
-from evergreen.release.ledger import Entry, Event, Ledger
+from evergreen.release.ledger import GOES_LIVE, Entry, Event, Ledger
 from evergreen.release.live import Live, Place, first
 from evergreen.release.manifest import MANIFEST, SIGNATURE, verify
 from evergreen.release.registry import Version
@@ -72,7 +72,7 @@ class Released:
 
 
 class Overtaken(ReleaseError):
-    """A release that nobody needs any more: another one has done it, is at it, or something else went live."""
+    """A release that nobody needs any more, or not yet: another run has done it or is at it, something else went live, or is on trial."""
 
 
 def release(
@@ -101,7 +101,7 @@ def release(
             settled(ledger, say, later)
             told = _about(bento)
             if awaited:
-                _refuse_overtaken(ledger, commit)
+                _refuse_overtaken(ledger, commit, told.digest)
                 _refuse_of_another_champion(ledger, commit, say, later)
             _permit(ledger, commit, told, override)
             known = ledger.registry.version_of(commit)
@@ -119,12 +119,18 @@ def release(
         return _after_trial(root, trial, settings, intent, say)
 
 
-def _refuse_overtaken(ledger: Ledger, commit: str) -> None:
-    waiting = pending(ledger.read())
+def _refuse_overtaken(ledger: Ledger, commit: str, digest: str) -> None:
+    entries = ledger.read()
+    live, waiting = next((entry for entry in reversed(entries) if entry.event in GOES_LIVE), None), pending(entries)
+    if live is not None and live.commit == commit:
+        raise Overtaken(f"commit {commit[:12]} is live already: another run has released it")
     if waiting is None or waiting.commit != commit:
         raise Overtaken(f"commit {commit[:12]} is not released: since its verdict something else was decided; see `evergreen ledger show`")
     if under_way(STATE):
-        raise Overtaken(f"commit {commit[:12]} is being released by another run")
+        if trials.noted(STATE) == digest:
+            raise Overtaken(f"commit {commit[:12]} is being released by another run")
+        words = f"`evergreen up` releases it after that, a person by `evergreen promote {commit[:12]}`"
+        raise Overtaken(f"commit {commit[:12]} waits until the trial of another version has ended: {words}")
 
 
 def _refuse_of_another_champion(ledger: Ledger, commit: str, say: Say, later: Later) -> None:
@@ -178,7 +184,21 @@ def _after_trial(root: Path, trial: Live, settings: "Release", intent: Intent, s
         settled(ledger, say, later)
         assert trial.trial is not None
         tried = replace(intent, facts={**intent.facts, "trial": told})
-        return _go_live(ledger, place.bento(trial.trial.release), tried, say, later)
+        others = _passed_over(ledger.read(), intent.commit) if settings.automatic else []
+        done = _go_live(ledger, place.bento(trial.trial.release), tried, say, later)
+        for other in others if done.live else []:
+            _leave(ledger, other, f"it was judged during the trial of {done.version.name}, which went live", say, later)
+        return done
+
+
+def _passed_over(entries: list[Entry], commit: str | None) -> list[Entry]:
+    """Return each PROMOTE that is newer than a commit's own verdict, and waits: it is overtaken where that commit goes live."""
+    verdict = next((entry.number for entry in reversed(entries) if entry.event == "verdict" and entry.commit == commit), len(entries))
+    found = []
+    while (newest := pending(entries)) is not None and newest.number > verdict:
+        found.append(newest)
+        entries = [entry for entry in entries if entry.commit != newest.commit]
+    return found
 
 
 def roll_back(root: Path, *, who: str, why: str, say: Say = print) -> Live:

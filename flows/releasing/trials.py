@@ -72,6 +72,14 @@ def under_way(state: Path) -> bool:
     return False
 
 
+def noted(state: Path) -> str | None:
+    """Return the digest of the Bento whose trial was begun last and has not ended."""
+    try:
+        return _note(state).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
 def _note(state: Path) -> Path:
     return state / "trial"
 

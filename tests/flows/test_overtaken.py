@@ -6,15 +6,23 @@ from typing import Any
 
 import pytest
 
-from evergreen.release.live import Place
+from evergreen.release.live import Live, Place, Trial
+from evergreen.sections.loop import Release
 from flows import release
 from flows.release import Overtaken
 from flows.releasing import ledger as ledger_module
+from flows.releasing import trials
 from flows.releasing.settle import pending
 from tests.flows.test_release import commits, home, lines, live, project, quiet, released, template
 from tests.flows.test_tending import tending
 
 __all__ = ["commits", "home", "project", "template", "tending"]
+SETTINGS = Release.model_validate(
+    {
+        "automatic": True, "trial": "shadow", "trial_minutes": 1.0, "trial_share": 1.0, "max_error_share": 0.01,
+        "max_latency_ratio": 2.0, "max_person_share": 0.1, "keep_worktrees": False,
+    }
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -86,3 +94,46 @@ def test_a_first_version_is_left_to_a_person_where_another_went_live_during_its_
     with pytest.raises(Overtaken, match="judged against nothing, and now"):
         by_itself(project, commits[1])
     assert len(announced) == 1
+
+
+def test_whoever_comes_second_with_the_same_release_is_told_that_it_is_live(project: Path, commits: list[str]) -> None:
+    by_itself(project, commits[1])
+    with pytest.raises(Overtaken, match="is live already: another run has released it"):
+        by_itself(project, commits[1])
+
+
+def test_the_trial_of_another_version_is_waited_for_and_ones_own_is_anothers_work(
+    project: Path, home: Path, commits: list[str], tending: Any
+) -> None:
+    digest = release._about(project / "given").digest
+    with trials.watched(home / "release", Place(home), digest), pytest.raises(Overtaken, match="waits until the trial of another version"):
+        by_itself(project, commits[1])
+    own = release._about(release.fetch(project, commits[1], "build/bento", home / "seen")).digest
+    with trials.watched(home / "release", Place(home), own), pytest.raises(Overtaken, match="is being released by another run"):
+        by_itself(project, commits[1])
+    tending.attend(quiet)
+    assert lines(project) == [("promotion", "v1.0.0", "Evergreen")]
+
+
+def test_what_was_judged_during_the_trial_of_a_version_that_goes_live_is_left_to_a_person(
+    project: Path, home: Path, commits: list[str], announced: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released(project, commits[0])
+
+    def begin(place: Place, bento: Path, *_: object) -> Live:
+        admitted, before = place.admit(bento), place.read()
+        assert before is not None
+        place.write(before.trying(Trial(admitted, "shadow", 0.0)))
+        return place.read() or before
+
+    def watch(*_: object) -> trials.Outcome:
+        judged(project, commits[2], None)
+        return trials.Outcome()
+
+    monkeypatch.setattr(release, "running", lambda place: True)
+    for name, done in {"begin": begin, "watch": watch, "end": lambda *_: True}.items():
+        monkeypatch.setattr(trials, name, done)
+    assert released(project, commits[1], settings=SETTINGS).live
+    told = [(event, version) for event, version, _ in lines(project)[1:]]
+    assert told == [("candidate", None), ("verdict", None), ("promotion", "v1.1.0"), ("verdict", None)]
+    assert announced[0].startswith("model m2 is left to a person: it was judged during the trial of v1.1.0, which went live")
