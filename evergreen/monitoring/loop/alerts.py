@@ -12,7 +12,8 @@ MAX_TRIES times, then `given up`. `stale`: the model it was about is no longer l
 
 An alert that comes while a retraining of the same model runs is taken by it; a late one, that tells of a time before the end of a
 retraining whose cooldown still lasts, was answered by it. Doubles are the same row. A row that is done or given up opens again where it
-is told of a time after its retraining and that one's cooldown. Times of other clocks are never believed to lie in the future.
+is told of a time after its retraining and that one's cooldown, a stale one wherever it is told again: nothing has answered it, and
+whether its model is live again a claim knows. Times of other clocks are never believed to lie in the future.
 Knows nothing of Prefect, and nothing of who listens.
 """
 
@@ -133,7 +134,10 @@ def id_of(*, source: Source, trigger: str, model_version: str | None, reference:
 
 
 def _opened_again(connection: Connection, known: Row[Any], happened: float, now: float) -> Row[Any] | None:
-    """Open an alert that its retraining has closed, where it is told of a time after that and after the cooldown; else return None."""
+    """Open an alert that was stale, or closed by a retraining and told of a time after that and after the cooldown; else return None."""
+    if known.state == "stale":  # people were told of it already
+        again = {"time": happened, "emitted": None, **_place(connection, known.model_version, happened, now)}
+        return connection.execute(update(alerts).where(alerts.c.id == known.id).values(again).returning(*alerts.c)).one()
     if known.state not in ("done", "given up"):
         return None
     answered = connection.execute(select(retrainings.c.cooled).where(retrainings.c.id == known.retraining)).scalar()

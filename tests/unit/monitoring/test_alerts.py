@@ -84,6 +84,23 @@ def test_a_copy_that_is_late_by_weeks_opens_nothing_and_news_under_the_same_key_
         assert raised(engine, **told, time=NOW + 899 * HOUR, now=NOW + 900 * HOUR).state == "open"
 
 
+@pytest.mark.parametrize("told", [{"lasting": True}, {}])
+def test_an_alert_about_a_model_that_is_live_again_is_open_again_where_it_is_told(url: str, told: dict) -> None:
+    firing = {"source": "http", "key": "c0ffee 1", "time": NOW, **told}
+    with loop(url) as engine:
+        first = raised(engine, **firing)
+        assert alerts.due(engine, now=NOW)
+        alerts.told(engine, first)
+        for hour in (1, 2):
+            assert isinstance(claimed(engine, first, live="0" * 12, now=NOW + hour * HOUR), slot.Refusal)
+            assert state(engine, first) == "stale"
+            again = raised(engine, **firing, now=NOW + (hour + 0.5) * HOUR)
+            assert (again.id, again.state, again.closed, again.news) == (first.id, "open", None, None)
+            sent = alerts.due(engine, now=NOW + (hour + 0.5) * HOUR)
+            assert sent is not None and sent.emissions == hour + 1  # on its way at once, and no news to people
+        assert isinstance(claimed(engine, first, now=NOW + 3 * HOUR), slot.Claim)
+
+
 def test_one_is_sent_for_all_that_are_open_and_to_one_who_asks(url: str) -> None:
     with loop(url) as engine:
         oldest, *_ = (raised(engine, window=f"w{number}", now=NOW + number) for number in range(5))
