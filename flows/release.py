@@ -209,9 +209,10 @@ def roll_back(root: Path, *, who: str, why: str, say: Say = print) -> Live:
         if before is None:
             raise ReleaseError(f"nothing has been live in {HOME} yet")
         back = before.rolled_back().champion
-        ledger, version = None, None
+        ledger, version, kept = None, None, True
         try:
             ledger = used(root)
+            kept = ledger is not None
             if ledger is not None:
                 settled(ledger, say, later)
                 version = version_of_model(ledger, back.version)
@@ -221,11 +222,13 @@ def roll_back(root: Path, *, who: str, why: str, say: Say = print) -> Live:
         name, commit = (version.name, version.commit) if version else (None, None)
         intents().write(Intent(new_id(), "rollback", back.version, name, commit, who=who, why=why, facts={"bento": back.digest}))
         after = swapped(place, {"command": "rollback"}, lambda: before.rolled_back(), say)
-        if ledger is None:
+        if not kept:
             intents().clear()
             return after
         try:
-            settled(ledger, say, later)
+            ledger = ledger or used(root)
+            if ledger is not None:
+                settled(ledger, say, later)
         except RegistryError as fault:
             say(f"it is done, and the ledger will be told by the next run: {fault}")
         return after

@@ -8,6 +8,7 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -102,6 +103,9 @@ def settled(ledger: Ledger, say: Say, later: Later, *, who: str = UNKNOWN, why: 
         known = False  # it was live before it had a commit
     entries: list[Entry] = []
     if intent is not None and wanted and not known:
+        version = version_of_model(ledger, champion)
+        if intent.commit is None and version is not None:  # it was written where the registry could not be asked
+            intent = replace(intent, version=version.name, commit=version.commit)
         facts = {**intent.facts, "change": intent.change, "since": since, "replaced": told.version if told else None}
         entries.append(_tell(ledger, intent, facts))
     elif not known:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from evergreen.errors import ReleaseError
+from evergreen.errors import RegistryError, ReleaseError
 from evergreen.release.live import Place
 from evergreen.release.registry import Registry
 from flows import release
@@ -208,6 +208,26 @@ def test_where_git_cannot_be_written_going_back_works_and_is_told_later(project:
     assert live(home) == ledger_module.opened(project).registry.find("v1.0.0").model_version
     git(project, "worktree", "remove", "--force", str(project.with_name("look")))
     assert [(entry.event, entry.who) for entry in settle.settle(project, say=quiet)] == [("rollback", "Bob")]
+
+
+def test_where_the_registry_cannot_be_used_going_back_is_told_later_with_who_and_why(
+    project: Path, home: Path, commits: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(root: Path) -> None:
+        raise RegistryError("git does not answer")
+
+    released(project, commits[0])
+    released(project, commits[1])
+    said: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(release, "used", away)
+        release.roll_back(project, who="Bob", why="complaints", say=said.append)
+    assert "the ledger will be told by the next run" in "\n".join(said)
+    (told,) = settle.settle(project, say=quiet)
+    assert (told.event, told.who, told.why, told.version, told.commit) == ("rollback", "Bob", "complaints", "v1.0.0", commits[0])
+    registry = ledger_module.opened(project).registry
+    assert registry.live() == registry.find("v1.0.0")
+    assert sound(project, home)
 
 
 def test_without_a_registry_going_back_still_works(project: Path, home: Path, tmp_path: Path) -> None:
