@@ -132,9 +132,17 @@ def test_closed_alerts_go_by_age_and_what_waits_or_is_untold_stays(url: str) -> 
     with loop(url) as engine:
         done = raised(engine)
         slot.finish(engine, holding(engine, done), "finished", now=NOW + 600)
-        waiting = raised(engine, window="w2", now=NOW + 100 * HOUR)
+        lost = raised(engine, window="w3", now=NOW + 100 * HOUR)
+        for _ in range(alerts.MAX_TRIES):
+            claim = holding(engine, lost, now=NOW + 100 * HOUR, force=True)
+            slot.finish(engine, claim, "crashed", now=NOW + 100 * HOUR)
+        waiting = raised(engine, window="w2", now=NOW + 101 * HOUR)
         alerts.forget(engine, before=NOW + 600)
         assert alerts.find(engine, done.id) is not None
+        alerts.forget(engine, before=NOW + 1000 * HOUR)
+        assert {alert.id for alert in alerts.listed(engine)} == {lost.id, waiting.id}
+        [untold] = alerts.untold(engine, "given up")
+        alerts.told(engine, untold)
         alerts.forget(engine, before=NOW + 1000 * HOUR)
         assert [alert.id for alert in alerts.listed(engine)] == [waiting.id]
         assert alerts.standing(engine, LIVE).starts == (NOW,)
