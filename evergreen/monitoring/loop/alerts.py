@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, Row, delete, func, select, update
+from sqlalchemy import Connection, Engine, Row, case, delete, func, select, update
 
 from evergreen.monitoring.log.request_log import storable
 from evergreen.monitoring.loop.loop_tables import alerts, alone, clock, retrainings
@@ -98,9 +98,9 @@ def raise_alert(
     def work(connection: Connection) -> tuple[Alert, bool]:
         moment = clock(connection) if now is None else now
         happened = min(time if time is not None else moment, moment)
-        known = connection.execute(
-            update(alerts).where(alerts.c.id == alert_id).values(told=alerts.c.told + 1).returning(*alerts.c)
-        ).first()
+        closed = case((alerts.c.state == "closed", moment), else_=alerts.c.closed)  # anew: what is still told is not forgotten
+        counted = update(alerts).where(alerts.c.id == alert_id).values(told=alerts.c.told + 1, closed=closed)
+        known = connection.execute(counted.returning(*alerts.c)).first()
         if known:
             again = moment if lasting else happened if time is not None else known.time
             return _alert(_opened_again(connection, known, again, moment) or known), False
@@ -208,7 +208,10 @@ def close(engine: Engine, alert_id: str, closing: str, *, now: float | None = No
 
 
 def forget(engine: Engine, *, before: float) -> None:
-    """Delete the alerts that were closed before a time, in whatever way, and told of. Retrainings stay: the policy counts them."""
+    """Delete the alerts that were closed before a time, in whatever way, and told of. Retrainings stay: the policy counts them.
+
+    One that a person closed, and that is told since, counts as closed when it was told last: else it would be new, and open, once gone.
+    """
     over = alerts.c.state.not_in(("open", "taken")) & (alerts.c.closed < before) & alerts.c.news.is_distinct_from("given up")
     alone(engine, lambda connection: connection.execute(delete(alerts).where(over)))
 

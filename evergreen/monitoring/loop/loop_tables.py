@@ -44,7 +44,7 @@ alerts = Table(
     Column("not_before", Double, nullable=False),  # from when on it may be claimed
     Column("emitted", Double),  # when it was last sent on its way
     Column("emissions", Integer, nullable=False),  # how often, since it is open
-    Column("closed", Double),
+    Column("closed", Double),  # when; of one that a person closed, when it was last told after that
     Column("news", Text),  # what people have not been told of it yet: wanted, given up
     Column("closing", Text),  # who has closed it, and why
     Index("alerts_state", "state", "time"),

@@ -148,6 +148,18 @@ def test_closed_alerts_go_by_age_and_what_waits_or_is_untold_stays(url: str) -> 
         assert alerts.standing(engine, LIVE).starts == (NOW,)
 
 
+def test_what_a_person_closed_is_kept_for_as_long_as_it_is_told(url: str) -> None:
+    firing = {"source": "http", "key": "c0ffee 1", "time": NOW, "lasting": True}
+    with loop(url) as engine:
+        alert = raised(engine, **firing)
+        alerts.close(engine, alert.id, "Ada: a test of ours", now=NOW + 60)
+        for day in range(1, 30):
+            alerts.forget(engine, before=NOW + (day - 8) * 24 * HOUR)
+            assert raised(engine, **firing, now=NOW + day * 24 * HOUR).state == "closed"
+        alerts.forget(engine, before=NOW + 30 * 24 * HOUR)
+        assert alerts.find(engine, alert.id) is None
+
+
 def test_the_standing_is_what_the_policy_wants_to_know(url: str) -> None:
     with loop(url) as engine:
         assert alerts.standing(engine, LIVE) == alerts.Standing()
