@@ -21,6 +21,7 @@ from flows.making import champion, keepsakes, retraining
 from flows.making.champion import champion_of
 from flows.making.inputs import gathered
 from flows.making.produce import Candidate, Order, produce
+from flows.releasing import settle as settling
 from flows.steps import plainly
 from tests.factories import LABELS
 from tests.log_factories import answered, labelled
@@ -38,11 +39,13 @@ def settle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("EVERGREEN_HOME", str(place))
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(folder / "site"))
     monkeypatch.delenv("EVERGREEN_LOG_URL", raising=False)
-    for module in (objects, workspace, remote, champion, retraining):
+    for module in (objects, workspace, remote, champion, settling):
         monkeypatch.setattr(module, "HOME", place)
     monkeypatch.setattr(workspace, "WORKTREES", place / "worktrees")
     monkeypatch.setattr(keepsakes, "CANDIDATES", place / "candidates")
-    monkeypatch.setattr(retraining, "ledger_of", lambda root: Ledger(Registry(root)))
+    monkeypatch.setattr(settling, "STATE", place / "release")
+    for module, name in ((retraining, "ledger_of"), (settling, "opened")):
+        monkeypatch.setattr(module, name, lambda root: Ledger(Registry(root)))
     return place
 
 

@@ -16,8 +16,6 @@ from evergreen.errors import ClaimLost, EvergreenError, PipelineError, RegistryE
 from evergreen.monitoring.loop import alerts, slot
 from evergreen.monitoring.loop.lease import kept
 from evergreen.monitoring.loop.slot import Claim, Refusal
-from evergreen.release.live import Place
-from flows import HOME
 from flows.bridge.pipeline import read_pipeline
 from flows.making.champion import Champion, champion_of
 from flows.making.inputs import Gathered, gathered
@@ -26,6 +24,7 @@ from flows.making.produce import Candidate, Order, produce
 from flows.notify import notify
 from flows.releasing.ledger import BY_ITSELF
 from flows.releasing.ledger import opened as ledger_of
+from flows.releasing.settle import live_model, settle
 from flows.running import alerting
 from flows.steps import Step
 
@@ -90,7 +89,7 @@ def retraining(
                 engine,
                 alert.id,
                 holder=alerting.holder(flow_run),
-                live=_live(root),
+                live=live_model(ledger_of(root)),
                 settings=params.policy,
                 new_labels=rows[1].unseen if rows else None,
                 force=asked.force,
@@ -173,6 +172,10 @@ def _closed_by(ended: BaseException, asked: Asked, alert: str, cancelled: Callab
 def _rows(root: Path, params: Params, engine: "Engine", say: Say) -> tuple[Rows | None, EvergreenError | None]:
     """Return champion and next data version; a fault waits until the slot is claimed, so that it is told once and the cooldown holds."""
     try:
+        settle(root, say=say)  # a version that a killed release has made live has no name before that, and could be no champion
+    except EvergreenError as fault:
+        say(f"tags and ledger could not be brought up to what is live: {fault}")
+    try:
         champion = champion_of(root)
         if champion is None:
             say("nothing is live yet: the first version is trained on the data as params.yaml has it")
@@ -182,15 +185,6 @@ def _rows(root: Path, params: Params, engine: "Engine", say: Say) -> tuple[Rows 
         return None, fault
     say(f"{found.unseen:,} labelled rows that no training has seen; champion {champion.version} ({champion.model_version})")
     return (champion, found), None
-
-
-def _live(root: Path) -> str | None:
-    """Return the model version that answers now, or that the registry names."""
-    pointer = Place(HOME).read()
-    if pointer is not None:
-        return pointer.champion.version
-    live = ledger_of(root).registry.live()
-    return live.model_version if live else None
 
 
 def _order(root: Path, asked: Asked, claim: Claim, params: Params, code: str, rows: Rows | None) -> Order:

@@ -76,6 +76,18 @@ def test_the_champion_on_record_is_the_one_whose_rows_were_gathered(
     assert line.facts["champion"] == {"version": "v1.0.0", "model_version": loop_first.model_version}
 
 
+def test_what_a_killed_release_has_made_live_is_named_and_is_the_champion(looped: Path, loop_home: Path, engine: Engine) -> None:
+    first = go(looped).candidate
+    assert first is not None
+    pointed_at(loop_home, first.model_version)  # killed after the swap, before it could tell
+    second = go(looped).candidate
+    assert second is not None
+    entries = Ledger(Registry(looped)).read()
+    assert [entry.version for entry in entries if entry.event == "found"] == ["v1.1.0"]
+    line = next(line for line in entries if line.commit == second.commit)
+    assert line.facts["champion"] == {"version": "v1.1.0", "model_version": first.model_version}
+
+
 def test_who_and_why_stand_on_the_ledger(looped: Path, engine: Engine) -> None:
     outcome = go(looped)
     assert outcome.candidate is not None
