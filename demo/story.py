@@ -155,6 +155,7 @@ class Story:
             ("the dossier", f"{self._address()}/card", f"of {second}"),
             ("versions in git", "git log --graph --decorate evergreen/models", "each pins data, code, parameters and outputs"),
             ("rebuild one", "evergreen reproduce v1.0.0", "from its record, and compare every hash"),
+            ("a second turn", 'evergreen retrain --force --why "the labels of winter"', "with all labels told by now; about 6 minutes"),
         )
         self.screen.console.print()
         for name, place, words in places:
