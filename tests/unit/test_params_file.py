@@ -25,7 +25,7 @@ def test_an_edit_keeps_every_comment_and_every_other_line() -> None:
     new = edited(TEXT, {"ingest.columns.label": "kind", "finetune.epochs": 3})
     assert [now.split() for _, now in changed_lines(new)] == [
         ["label:", "kind", "#", "column", "with", "the", "class"],
-        ["epochs:", "3", "#", "passes", "over", "the", "training", "rows,", "at", "most"],
+        ["epochs:", "3", "#", "passes", "over", "the", "training", "rows,", "at", "most,", "of", "each", "member"],
     ]
 
 
