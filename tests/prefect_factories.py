@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -77,10 +78,17 @@ def until(happens: Callable[[], Any]) -> Any:
 
 
 def ask(api: str, path: str, body: Any = None) -> Any:
-    """Return what the server answers to a question."""
+    """Return what the server answers to a question; one that has too much to do with SQLite (503) is asked again, as Prefect's client does."""
     request = urllib.request.Request(f"{api}/{path}", json.dumps(body or {}).encode(), {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as fault:
+            if fault.code != 503 or time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
 
 
 def answers(api: str) -> bool:
