@@ -78,7 +78,7 @@ def until(happens: Callable[[], Any]) -> Any:
 
 
 def ask(api: str, path: str, body: Any = None) -> Any:
-    """Return what the server answers to a question; one that has too much to do with SQLite (503) is asked again, as Prefect's client does."""
+    """Return what the server answers; one that has too much to do with SQLite (503) is asked again, as Prefect's client does."""
     request = urllib.request.Request(f"{api}/{path}", json.dumps(body or {}).encode(), {"content-type": "application/json"})
     deadline = time.monotonic() + PATIENCE
     while True:
