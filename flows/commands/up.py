@@ -116,10 +116,7 @@ class Machine:
     def start(self, ending: Ending) -> bool:
         """Start all in order, the service first, because callers wait for nobody else; False where the end was asked for."""
         self._start_service()
-        if self.own_server:
-            self._say(f"Prefect's server comes up on {self.api.removesuffix('/api')}")
-            self.server.start()
-        if not self._server_answers(ending):
+        if not self._server_up(ending):
             return False
         self._refuse_to_share()
         if not self._deployed(ending):
@@ -176,6 +173,18 @@ class Machine:
         if live is not None and not answers(self.place):
             self._say("the service starts with what was live last")
             self.service.start()
+
+    def _server_up(self, ending: Ending) -> bool:
+        """Start Prefect's server, unless it is somebody else's, and wait for it; return False where the end was asked for first."""
+        if not self.own_server:
+            return self._server_answers(ending)
+        while (turn := connection.turn()) is None:  # a command that brought its own begins just now
+            if ending.within(0.1):
+                return False
+        with turn:
+            self._say(f"Prefect's server comes up on {self.api.removesuffix('/api')}")
+            self.server.start()
+            return self._server_answers(ending)
 
     def _server_answers(self, ending: Ending) -> bool:
         """Wait for Prefect's server; return False where the end was asked for first."""

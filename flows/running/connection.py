@@ -10,12 +10,13 @@ import socket
 import urllib.error
 import urllib.request
 from dataclasses import asdict, dataclass
+from typing import IO
 
 from evergreen.errors import PipelineError
 from flows import HOME
 
 LOOPBACK = "127.0.0.1"
-RECORD, LOCK = HOME / "up.json", HOME / "up.lock"
+RECORD, LOCK, TURN = HOME / "up.json", HOME / "up.lock", HOME / "server.lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,21 @@ def use_api() -> str:
         raise PipelineError("no Prefect server runs for this project; start `evergreen up`, or name one in PREFECT_API_URL")
     os.environ["PREFECT_API_URL"] = found
     return found
+
+
+def turn() -> IO[bytes] | None:
+    """Return what keeps other servers of this project from coming up until it is closed, or None where one comes up just now.
+
+    Two at a time on a fresh database both make its tables, and one of them fails.
+    """
+    TURN.parent.mkdir(parents=True, exist_ok=True)
+    file = TURN.open("wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
 
 
 def healthy(api: str) -> bool:

@@ -10,21 +10,17 @@ up meanwhile. It ends after Prefect has sent its last words to it, and with this
 """
 
 import atexit
-import fcntl
 import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
 from evergreen.errors import PipelineError
-from flows import HOME
 from flows.running import connection
 from flows.running.components import LOGS, Component, last_words
 
 SECONDS_TO_COME_UP = 180
-TURN = HOME / "own-server.lock"
 APPLICATION = "prefect.server.api.server:create_app"
 # As Prefect starts its own: no pages, and none of the services that look after schedules.
 SETTINGS = {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1", "PREFECT_SERVER_UI_ENABLED": "false"}
@@ -49,7 +45,8 @@ def begin(root: Path) -> Callable[[], None]:
     )
     os.environ["PREFECT_API_URL"] = f"http://{connection.LOOPBACK}:{port}/api"
     atexit.register(_end, server)  # before Prefect registers anything: the last to be called
-    turn = _turn()
+    while (turn := connection.turn()) is None:
+        time.sleep(0.05)
     server.start()
 
     def ready() -> None:
@@ -57,14 +54,6 @@ def begin(root: Path) -> Callable[[], None]:
             _wait(server, os.environ["PREFECT_API_URL"])
 
     return ready
-
-
-def _turn() -> IO[bytes]:
-    """Wait until no other server is coming up, and keep others waiting until the file is closed: two would both make the tables."""
-    TURN.parent.mkdir(parents=True, exist_ok=True)
-    turn = TURN.open("wb")
-    fcntl.flock(turn, fcntl.LOCK_EX)
-    return turn
 
 
 def _of_up() -> str | None:

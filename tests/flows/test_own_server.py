@@ -37,6 +37,7 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Co
     monkeypatch.delenv("PREFECT_API_URL")
     monkeypatch.setattr(own_server, "LOGS", tmp_path / "logs")
     monkeypatch.setattr(connection, "LOCK", tmp_path / "up.lock")
+    monkeypatch.setattr(connection, "TURN", tmp_path / "server.lock")
     monkeypatch.setattr(own_server.atexit, "register", lambda end, server: servers.append(server))
     yield servers
     for server in servers:
@@ -68,6 +69,23 @@ def test_a_server_that_is_there_is_used(started: list[Component], tmp_path: Path
     there = os.environ["PREFECT_API_URL"]
     own_server.begin(tmp_path)()
     assert len(started) == 1 and os.environ["PREFECT_API_URL"] == there
+
+
+def test_a_second_starts_only_once_the_first_answers(started: list[Component], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_server, "APPLICATION", "stand_in:make")
+    ready = own_server.begin(tmp_path)
+    first = os.environ.pop("PREFECT_API_URL")
+    second_started: list[bool] = []
+
+    def first_goes_on(_: float) -> None:
+        if not second_started:
+            second_started.append(started[-1].alive and len(started) == 2)
+            monkeypatch.setenv("PREFECT_API_URL", first)
+            ready()
+
+    monkeypatch.setattr(own_server.time, "sleep", first_goes_on)
+    own_server.begin(tmp_path)()
+    assert second_started == [False] and [server.alive for server in started] == [True, True]
 
 
 def test_one_that_is_named_and_silent_is_told_by_its_address(

@@ -21,7 +21,8 @@ from flows import deployments
 from flows.commands import up as up_command
 from flows.commands.status import Status
 from flows.commands.up import Machine
-from flows.running import prefect_api
+from flows.running import connection, prefect_api
+from flows.running.components import Component
 from tests.postgresql import Server
 from tests.prefect_factories import PATIENCE, ask, belonging, environment, evergreen, prefect_server, stand_in_project, until
 
@@ -153,6 +154,35 @@ def test_what_cannot_be_shown_is_told_once_and_ends_nothing(tmp_path: Path, monk
     said = [line.partition("  ")[2] for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
     fault = "how things stand cannot be told now: not allowed"
     assert said == [fault, "live: v", fault]
+
+
+def test_its_server_waits_for_one_that_comes_up_just_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ending:
+        asked = False
+
+        def within(self, seconds: float) -> bool:
+            waits.append(seconds)
+            if not self.asked:
+                theirs.close()
+            return self.asked
+
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setattr(connection, "TURN", tmp_path / "server.lock")
+    monkeypatch.setattr(Component, "start", lambda component: started.append((component.name, len(waits))))
+    monkeypatch.setattr(connection, "healthy", lambda api: True)
+    monkeypatch.setattr(Component, "alive", True)
+    started: list[tuple[str, int]] = []
+    waits: list[float] = []
+    machine = Machine(tmp_path, argparse.Namespace(prefect_port=0, port=0, poll=1.0), Console(file=io.StringIO()))
+    theirs = connection.turn()
+    assert theirs is not None and connection.turn() is None
+    ending = Ending()
+    assert machine._server_up(ending) and started == [("server", 1)]  # type: ignore[arg-type]
+
+    theirs, ending.asked = connection.turn(), True
+    assert theirs is not None, "the turn is over once the server answers"
+    with theirs:
+        assert not machine._server_up(ending) and len(started) == 1  # type: ignore[arg-type]
 
 
 @pytest.mark.long
