@@ -31,13 +31,12 @@ def begin(root: Path) -> Callable[[], None]:
 
     That raises PipelineError with the end of the server's log where it does not come up; this does where the one that is there is silent.
     """
-    found = connection.api() or _of_up()
-    if found:
-        if not connection.reachable(found):
-            how = "PREFECT_API_URL names it: start it, or unset that" if os.environ.get("PREFECT_API_URL") else "see `evergreen status`"
-            raise PipelineError(f"no Prefect server answers on {found}; {how}")
-        os.environ["PREFECT_API_URL"] = found
-        return lambda: None
+    while True:
+        if found := connection.api() or _of_up():
+            return _use(found)
+        if turn := connection.turn():
+            break
+        time.sleep(0.05)
     port = connection.free_port(0)
     command = [sys.executable, "-m", "uvicorn", "--factory", APPLICATION, "--host", connection.LOOPBACK, "--port", str(port)]
     server = Component(
@@ -45,8 +44,6 @@ def begin(root: Path) -> Callable[[], None]:
     )
     os.environ["PREFECT_API_URL"] = f"http://{connection.LOOPBACK}:{port}/api"
     atexit.register(_end, server)  # before Prefect registers anything: the last to be called
-    while (turn := connection.turn()) is None:
-        time.sleep(0.05)
     server.start()
 
     def ready() -> None:
@@ -54,6 +51,14 @@ def begin(root: Path) -> Callable[[], None]:
             _wait(server, os.environ["PREFECT_API_URL"])
 
     return ready
+
+
+def _use(found: str) -> Callable[[], None]:
+    if not connection.reachable(found):
+        how = "PREFECT_API_URL names it: start it, or unset that" if os.environ.get("PREFECT_API_URL") else "see `evergreen status`"
+        raise PipelineError(f"no Prefect server answers on {found}; {how}")
+    os.environ["PREFECT_API_URL"] = found
+    return lambda: None
 
 
 def _of_up() -> str | None:

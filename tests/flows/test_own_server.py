@@ -82,6 +82,7 @@ def test_a_second_starts_only_once_the_first_answers(started: list[Component], t
             second_started.append(started[-1].alive and len(started) == 2)
             monkeypatch.setenv("PREFECT_API_URL", first)
             ready()
+            monkeypatch.delenv("PREFECT_API_URL")
 
     monkeypatch.setattr(own_server.time, "sleep", first_goes_on)
     own_server.begin(tmp_path)()
