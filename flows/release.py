@@ -5,11 +5,9 @@ and needs no Prefect.
 """
 
 import json
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +15,7 @@ from evergreen.errors import RegistryError, ReleaseError
 from evergreen.monitoring.log.records import new_id
 from evergreen.release.control import running
 from evergreen.release.intent import Intent
-from evergreen.release.ledger import GOES_LIVE, Entry, Event, Ledger
+from evergreen.release.ledger import Entry, Event, Ledger
 from evergreen.release.live import Live, Place, first
 from evergreen.release.manifest import MANIFEST, SIGNATURE, verify
 from evergreen.release.registry import Version
@@ -25,6 +23,8 @@ from flows import HOME
 from flows.bridge.remote import fetch, output
 from flows.releasing import trials
 from flows.releasing.ledger import BY_ITSELF, RELEASE_KEY, SIGNING, opened
+from flows.releasing.overtaken import leave, passed_over, refuse_overtaken
+from flows.releasing.permission import Override, permit, refuse_ended, refuse_tampered
 from flows.releasing.scratch import scratch
 from flows.releasing.settle import (
     STATE,
@@ -33,15 +33,11 @@ from flows.releasing.settle import (
     alone,
     announce,
     intents,
-    live_model,
-    overrides,
-    pending,
     settled,
     swapped,
     used,
     version_of_model,
 )
-from flows.releasing.trials import under_way
 from flows.request_log import log_url
 
 if TYPE_CHECKING:
@@ -49,15 +45,6 @@ if TYPE_CHECKING:
 
 PACKAGE, BENTO = "package", "bento"
 SERVICE, ARTIFACT = Path("src") / "service.json", Path("src") / "artifact" / "artifact.json"
-
-
-@dataclass(frozen=True)
-class Override:
-    """A person's word that a version may go live against the gate's verdict, until a moment (seconds since 1970)."""
-
-    who: str
-    why: str
-    until: float
 
 
 @dataclass(frozen=True)
@@ -69,10 +56,6 @@ class Released:
     words: str
     entry: Entry | None = None
     trial: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Overtaken(ReleaseError):
-    """A release that nobody needs any more, or not yet: another run has done it or is at it, something else went live, or is on trial."""
 
 
 def release(
@@ -95,15 +78,14 @@ def release(
     """
     ledger = opened(root)
     commit = ledger.registry.resolve(commit)
-    _refuse_tampered(ledger, commit)
+    refuse_tampered(ledger, commit)
     with ExitStack() as trial_lock:
         with _fetched(root, commit, say) as bento, alone(f"a {event} of {commit[:12]}", say) as later:
             settled(ledger, say, later)
             told = _about(bento)
             if awaited:
-                _refuse_overtaken(ledger, commit, told.digest)
-                _refuse_of_another_champion(ledger, commit, say, later)
-            _permit(ledger, commit, told, override)
+                refuse_overtaken(ledger, commit, told.digest, say, later)
+            permit(ledger, commit, model_version=told.model_version, verdict=told.verdict, override=override)
             known = ledger.registry.version_of(commit)
             intent = Intent(
                 change=new_id(), event=event, model_version=told.model_version, version=known.name if known else None, commit=commit,
@@ -117,44 +99,6 @@ def release(
             trial_lock.enter_context(trials.watched(STATE, Place(HOME), told.digest))
             trial = trials.begin(Place(HOME), bento, settings, say)
         return _after_trial(root, trial, settings, intent, say)
-
-
-def _refuse_overtaken(ledger: Ledger, commit: str, digest: str) -> None:
-    entries = ledger.read()
-    live, waiting = next((entry for entry in reversed(entries) if entry.event in GOES_LIVE), None), pending(entries)
-    if live is not None and live.commit == commit:
-        raise Overtaken(f"commit {commit[:12]} is live already: another run has released it")
-    if waiting is None or waiting.commit != commit:
-        raise Overtaken(f"commit {commit[:12]} is not released: since its verdict something else was decided; see `evergreen ledger show`")
-    if under_way(STATE):
-        if trials.noted(STATE) == digest:
-            raise Overtaken(f"commit {commit[:12]} is being released by another run")
-        words = f"`evergreen up` releases it after that, a person by `evergreen promote {commit[:12]}`"
-        raise Overtaken(f"commit {commit[:12]} waits until the trial of another version has ended: {words}")
-
-
-def _refuse_of_another_champion(ledger: Ledger, commit: str, say: Say, later: Later) -> None:
-    """Leave to a person what was judged against a version that is no longer live: whoever changed that did not know of this verdict."""
-    entries, live = ledger.read(), live_model(ledger)
-    made = next((entry for entry in reversed(entries) if entry.event == "candidate" and entry.commit == commit), None)
-    verdict = next(entry for entry in reversed(entries) if entry.event == "verdict" and entry.commit == commit)
-    if made is None or "champion" not in made.facts:
-        return
-    champion = made.facts["champion"]
-    if (champion["model_version"] if champion else None) == live:
-        return
-    then = f"{champion['version']} (model {champion['model_version']})" if champion else "nothing"
-    why = f"it was judged against {then}, and now {f'model {live}' if live else 'nothing'} is live"
-    _leave(ledger, verdict, why, say, later)
-    raise Overtaken(f"commit {commit[:12]} is left to a person: {why}; to release it: evergreen promote {commit[:12]}")
-
-
-def _leave(ledger: Ledger, verdict: Entry, why: str, say: Say, later: Later) -> None:
-    """Leave a PROMOTE to a person: no run releases it by itself any more, and people are told."""
-    about: dict[str, Any] = {"model_version": verdict.model_version, "commit": verdict.commit}
-    ledger.append("verdict", who=BY_ITSELF, why=why, facts={"verdict": "HOLD"}, **about)
-    name, command = verdict.model_version or (verdict.commit or "")[:12], f"evergreen promote {(verdict.commit or '')[:12]}"
-    later.append(lambda: announce(ledger, f"model {name} is left to a person", f"{why}; to release it: {command}", say))
 
 
 def _after_trial(root: Path, trial: Live, settings: "Release", intent: Intent, say: Say) -> Released:
@@ -184,21 +128,11 @@ def _after_trial(root: Path, trial: Live, settings: "Release", intent: Intent, s
         settled(ledger, say, later)
         assert trial.trial is not None
         tried = replace(intent, facts={**intent.facts, "trial": told})
-        others = _passed_over(ledger.read(), intent.commit) if settings.automatic else []
+        others = passed_over(ledger.read(), intent.commit) if settings.automatic else []
         done = _go_live(ledger, place.bento(trial.trial.release), tried, say, later)
         for other in others if done.live else []:
-            _leave(ledger, other, f"it was judged during the trial of {done.version.name}, which went live", say, later)
+            leave(ledger, other, f"it was judged during the trial of {done.version.name}, which went live", say, later)
         return done
-
-
-def _passed_over(entries: list[Entry], commit: str | None) -> list[Entry]:
-    """Return each PROMOTE that is newer than a commit's own verdict, and waits: it is overtaken where that commit goes live."""
-    verdict = next((entry.number for entry in reversed(entries) if entry.event == "verdict" and entry.commit == commit), len(entries))
-    found = []
-    while (newest := pending(entries)) is not None and newest.number > verdict:
-        found.append(newest)
-        entries = [entry for entry in entries if entry.commit != newest.commit]
-    return found
 
 
 def roll_back(root: Path, *, who: str, why: str, say: Say = print) -> Live:
@@ -216,7 +150,7 @@ def roll_back(root: Path, *, who: str, why: str, say: Say = print) -> Live:
             if ledger is not None:
                 settled(ledger, say, later)
                 version = version_of_model(ledger, back.version)
-                _refuse_ended(ledger, version)
+                refuse_ended(ledger, version)
         except RegistryError as fault:
             say(f"the registry cannot be used now: {fault}")
         name, commit = (version.name, version.commit) if version else (None, None)
@@ -252,45 +186,6 @@ def _fetched(root: Path, commit: str, say: Say) -> Iterator[Path]:
     with scratch(STATE / BENTO) as folder:
         say(f"fetching the Bento of {commit[:12]}")
         yield fetch(root, commit, output(root, commit, PACKAGE, BENTO), folder / BENTO)
-
-
-def _refuse_tampered(ledger: Ledger, commit: str) -> None:
-    """Refuse a version whose tag is not where the ledger says."""
-    version = ledger.registry.version_of(commit)
-    if version is None:
-        return
-    told = next((entry for entry in ledger.read() if entry.version == version.name and entry.commit), None)
-    if told is not None and told.commit != commit:
-        raise ReleaseError(
-            f"{version.name} points to {commit[:12]}, but line {told.number} of the ledger says {str(told.commit)[:12]}: it was moved. "
-            f"See `evergreen ledger verify`; to put it back: git tag -f -a {ledger.registry.artifact}@{version.name} {told.commit}"
-        )
-
-
-def _permit(ledger: Ledger, commit: str, told: _Told, override: Override | None) -> None:
-    """Refuse what the gate has not promoted, where no person stands up for it."""
-    if told.verdict == "PROMOTE":
-        return
-    if override is not None:
-        if override.until <= _now():
-            raise ReleaseError(f"an override ends in the future; {_when(override.until)} is past")
-        return
-    known = overrides(ledger.read(), commit)
-    until = float(known.facts["until"]) if known else 0.0
-    if until > _now():
-        return
-    ended = f"; the override by {known.who} ended {_when(until)}" if known else ""
-    raise ReleaseError(
-        f"the gate says {told.verdict} of model {told.model_version}{ended}: see its dossier. To make it live all the same, say on whose "
-        f"word, why, and until when: evergreen promote {commit[:12]} --who NAME --why REASON --until 14d"
-    )
-
-
-def _refuse_ended(ledger: Ledger, version: Version | None) -> None:
-    """Refuse to go back to a version that has been live on a person's word alone, once that has ended."""
-    known = overrides(ledger.read(), version.commit) if version else None
-    if version is not None and known is not None:
-        _permit(ledger, version.commit, _Told(version.model_version, "", str(known.facts["verdict"])), None)
 
 
 def _override(ledger: Ledger, intent: Intent, override: Override) -> Intent:
@@ -356,11 +251,3 @@ def _admitted(place: Place, bento: Path) -> Live:
     if before is None:
         return first(admitted)
     return before if before.champion == admitted else before.promoted(admitted)
-
-
-def _now() -> float:
-    return time.time()
-
-
-def _when(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")

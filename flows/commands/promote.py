@@ -15,7 +15,7 @@ from flows.request_log import UNITS, moment
 
 if TYPE_CHECKING:
     from evergreen.release.ledger import Ledger
-    from flows.release import Override
+    from flows.releasing.permission import Override
 
 VERSION = "v1.2.0, the beginning of a model's version or of a commit, or a branch"
 
@@ -100,7 +100,7 @@ def named(ledger: "Ledger", name: str) -> str:
 
 
 def _override(given: argparse.Namespace, who: str) -> "Override | None":
-    from flows.release import Override
+    from flows.releasing.permission import Override
 
     if given.until is None:
         return None

@@ -237,7 +237,8 @@ def _kept_for_a_look(root: Path, candidate: Candidate, say: Say) -> Path | None:
 
 def by_release_flow(root: Path, candidate: Candidate, params: Params, who: str, why: str, say: Say) -> str:
     """Make a promoted candidate live; return in words how that went."""
-    from flows.release import Overtaken, release
+    from flows.release import release
+    from flows.releasing.overtaken import Overtaken
 
     try:
         done = release(root, candidate.commit, who=who, why=why, settings=params.release, awaited=True, say=say)

@@ -12,8 +12,9 @@ from pathlib import Path
 from evergreen.config import load_params
 from evergreen.errors import EvergreenError
 from flows.notify import notify
-from flows.release import Overtaken, release
+from flows.release import release
 from flows.releasing.ledger import BY_ITSELF
+from flows.releasing.overtaken import Overtaken
 from flows.releasing.settle import STATE, Say, alone, overrides, pending, settle, used
 from flows.releasing.trials import under_way
 from flows.running.rounds import rounds

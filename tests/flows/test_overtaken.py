@@ -9,9 +9,9 @@ import pytest
 from evergreen.release.live import Live, Place, Trial
 from evergreen.sections.loop import Release
 from flows import release
-from flows.release import Overtaken
 from flows.releasing import ledger as ledger_module
-from flows.releasing import trials
+from flows.releasing import overtaken, trials
+from flows.releasing.overtaken import Overtaken
 from flows.releasing.settle import pending
 from tests.flows.test_release import commits, home, lines, live, project, quiet, released, template
 from tests.flows.test_tending import tending
@@ -29,7 +29,7 @@ SETTINGS = Release.model_validate(
 def announced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What people are told."""
     told: list[str] = []
-    monkeypatch.setattr(release, "announce", lambda ledger, title, body, say: told.append(f"{title}: {body}"))
+    monkeypatch.setattr(overtaken, "announce", lambda ledger, title, body, say: told.append(f"{title}: {body}"))
     return told
 
 

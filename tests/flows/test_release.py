@@ -18,9 +18,9 @@ from flows.__main__ import main
 from flows.bridge import objects, remote, workspace
 from flows.commands import promote, service, signing, status
 from flows.looking import whose
-from flows.release import Override
 from flows.releasing import ledger as ledger_module
-from flows.releasing import settle
+from flows.releasing import overtaken, permission, settle
+from flows.releasing.permission import Override
 from flows.running import tending
 from tests.factories import LABELS
 from tests.flows.stored import repackaged, stored_project
@@ -54,7 +54,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     found = tmp_path / "home"
     for module in (objects, release, remote, settle, service, status, workspace):
         monkeypatch.setattr(module, "HOME", found)
-    for module in (settle, release, tending):
+    for module in (overtaken, settle, release, tending):
         monkeypatch.setattr(module, "STATE", found / "release")
     for module in (signing, ledger_module, release):
         monkeypatch.setattr(module, "SIGNING", found / "signing")
@@ -166,7 +166,7 @@ def test_an_override_that_has_ended_opens_no_door(project: Path, home: Path, com
     until = time.time() + 3600
     released(project, commits[2], override=Override("Ada", "needed", until))
     released(project, commits[0])
-    monkeypatch.setattr(release, "_now", lambda: until + 1)
+    monkeypatch.setattr(permission.time, "time", lambda: until + 1)
     with pytest.raises(ReleaseError, match="the override by Ada ended"):
         released(project, commits[2], event="rollback")
     before = Place(home).read()

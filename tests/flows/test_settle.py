@@ -15,9 +15,9 @@ from evergreen.release.live import Place
 from evergreen.release.registry import Registry
 from flows import release
 from flows.bridge import remote
-from flows.release import Override
 from flows.releasing import ledger as ledger_module
 from flows.releasing import settle
+from flows.releasing.permission import Override
 from tests.flows.test_release import ROOT, commits, home, lines, live, project, quiet, released, sound, template
 from tests.project_factories import git, until
 from tests.release_factories import bento_folder

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from evergreen.params_file import edit_params
-from flows.release import Override, roll_back
+from flows.release import roll_back
 from flows.releasing import ledger as ledger_module
 from flows.releasing import settle
+from flows.releasing.permission import Override
 from flows.running.tending import Tending
 from tests.flows.test_release import ROOT, commits, home, lines, project, quiet, released, template  # noqa: F401
 

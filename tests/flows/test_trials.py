@@ -16,7 +16,7 @@ from flows import release
 from flows.bridge import objects, remote, workspace
 from flows.commands import service, signing
 from flows.releasing import ledger as ledger_module
-from flows.releasing import settle, trials
+from flows.releasing import overtaken, settle, trials
 from tests.factories import keyword
 from tests.flows.stored import repackaged, stored_project
 from tests.project_factories import git
@@ -43,7 +43,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (objects, release, remote, settle, service, workspace):
             patch.setattr(module, "HOME", found)
-        for module in (settle, release):
+        for module in (overtaken, settle, release):
             patch.setattr(module, "STATE", found / "release")
         for module in (signing, ledger_module, release):
             patch.setattr(module, "SIGNING", found / "signing")
