@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -147,6 +148,20 @@ def test_the_image_is_made_from_a_plain_name_and_the_pins() -> None:
     installs = re.findall(r"pip install .*", DOCKERFILE)
     assert installs and all("--constraint constraints.txt" in line for line in installs)
     assert all((ROOT / name).exists() for line in re.findall(r"^COPY (?!--)(.+)$", DOCKERFILE, re.MULTILINE) for name in line.split()[:-1])
+
+
+def test_the_image_reaches_the_remotes_that_the_guide_names() -> None:
+    """Of each kind the image holds DVC's plugin by an extra, pinned, or the guide's build argument brings it."""
+    guide = GUIDE.read_text(encoding="utf-8")
+    [extras] = re.findall(r"pip install .* '\.\[([\w,]+)\]' \$DVC_PLUGINS$", DOCKERFILE, re.MULTILINE)
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    held = {package for extra in extras.split(",") for package in known[extra]}
+    assert 'ARG DVC_PLUGINS=""' in DOCKERFILE.partition("pip install")[0]
+    asked = set(re.findall(r"--build-arg DVC_PLUGINS=([\w-]+)", guide))
+    [line] = [line for line in guide.splitlines() if "dvc remote add --default store" in line]
+    named = {f"dvc-{kind}" for kind in re.findall(r"(\w+)://", line)}
+    assert named and named <= held | asked
+    assert "dvc-ssh" in held and re.search(r"^dvc-ssh==", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def test_the_images_packages_are_all_of_ours() -> None:
