@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from evergreen.drift.assumption import ASSUMPTION
 from evergreen.monitoring.watch.history import Recorded, window_id
 
 
@@ -60,6 +61,12 @@ def drifting(**changes: Any) -> dict[str, Any]:
     words = [{"word": "passkey", "now": 0.2, "before": 0.0, "score": 6.1, "new": True}]
     drift = {"alarm": True, "level": 0.000137, "p_value": 0.00005, "tests": [test]}
     return facts(**{"drift": drift, "explanation": {"words": words, "rows": [], "slices": []}, **changes})
+
+
+def estimated(accuracy: float) -> dict[str, Any]:
+    """Accuracy without labels, with the assumption that every window's record tells."""
+    figure = {"value": accuracy, "low": accuracy - 0.05, "high": accuracy + 0.05}
+    return {"accuracy": figure, "loss": {"value": 0.0, "low": -0.05, "high": 0.05}, "assumption": ASSUMPTION, "labels": None}
 
 
 def measured(accuracy: float, rows: int = 200) -> dict[str, Any]:

@@ -11,13 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from evergreen.drift.assumption import ASSUMPTION
 from evergreen.drift.label_shift import label_shift
 from evergreen.drift.reference import Reference
 
-ASSUMPTION = (
-    "an answer of a given confidence is right as often as on the reference. That holds where the mix of familiar texts changes; "
-    "it need not hold for new kinds of texts, nor where the right answer itself has changed: then labels must tell"
-)
 RESAMPLES = 500
 STEPS, LARGEST_STEP = 25, 1.0  # of Newton's method
 PRIOR = 1.0  # rows' worth of belief that the model's own calibration is right; keeps the curve finite where all answers are right

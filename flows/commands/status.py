@@ -16,6 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from evergreen.drift.assumption import IN_SHORT
 from evergreen.errors import EvergreenError, LogError, RegistryError, ReleaseError
 from evergreen.release.control import ask
 from evergreen.release.control import running as answers
@@ -240,6 +241,7 @@ def _watch_lines(status: Status) -> "list[tuple[str, Text]]":
         for name in ("quality", "estimate"):
             if window[name] and window[name]["accuracy"]:
                 words.append(f", accuracy {'measured' if name == 'quality' else 'estimated'} {window[name]['accuracy']['value']:.3f}")
+                words.append(f" ({IN_SHORT})" if name == "estimate" else "")
         lines.append(("last window", words))
     if status.decision:
         lines.append(("decision", Text(f"{status.decision['action']}: {status.decision['because']}")))

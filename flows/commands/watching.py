@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from evergreen.drift.assumption import SENTENCE
 from evergreen.errors import MonitorError
 from evergreen.wording import counted
 from flows.commands.screen import screen
@@ -116,6 +117,8 @@ def show_window(facts: dict[str, Any], console: Console) -> None:
     console.print(Text(f"{at(facts['since'])} to {at(facts['until'])} UTC, {labelled}", style="dim"))
     console.print()
     console.print(Padding(_figures(facts), (0, 0, 0, 2)))
+    if facts["estimate"]:
+        console.print(Text(SENTENCE, style="dim"), soft_wrap=True)
     console.print()
     drift = facts["drift"]
     untested = drift["p_value"] is None
@@ -194,6 +197,8 @@ def _show(given: argparse.Namespace) -> None:
         show_window(windows[0], console)
     else:
         console.print(_windows(windows, decisions) if windows else Text("No window has been judged yet: evergreen monitor"))
+        if any(one["estimate"] for one in windows):
+            console.print(Text(SENTENCE, style="dim"), soft_wrap=True)
     for one in decisions if given.window else decisions[-1:]:
         console.print()
         _decision(one, console)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from evergreen.drift.assumption import SENTENCE
 from evergreen.wording import counted
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def markdown(found: "Look") -> str:
     lines += [
         _figures(name, facts, facts[part]) for name, part in (("by late labels", "quality"), ("estimated without labels", "estimate"))
     ]
+    if facts["estimate"]:
+        lines += ["", SENTENCE]
     lines += ["", *_changes(facts["explanation"] or {})]
     lines += ["## Drift tests", ""]
     if note := facts["drift"].get("note"):

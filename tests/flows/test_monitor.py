@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from prefect.testing.utilities import prefect_test_harness
 
+from evergreen.drift.assumption import SENTENCE
 from flows import monitor as module
 from flows.__main__ import main
 from flows.looking.words import markdown, sentence
@@ -57,6 +58,18 @@ def test_the_command_judges_a_window_and_shows_what_was_seen(
     assert project.model.version in told and "nothing" in told and "60" in told
     main(["monitor", "show", "--log", project.url, "--json"])
     assert '"number": 1' in capsys.readouterr().out
+
+
+def test_an_estimate_is_shown_with_its_assumption(
+    project: Watched, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project.root)
+    found = project.look(1.0)
+    assert found.facts and SENTENCE in markdown(found).splitlines()
+    assert SENTENCE not in markdown(replace(found, facts={**found.facts, "estimate": None}))
+    for asked in ([], [found.facts["id"]]):
+        main(["monitor", "show", *asked, "--log", project.url])
+        assert SENTENCE in capsys.readouterr().out
 
 
 def test_an_unknown_window_is_one_clear_message(project: Watched, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

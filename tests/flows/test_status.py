@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from evergreen.drift.assumption import IN_SHORT
 from flows.commands import status as module
 from flows.commands.status import Run, Status, gather, shown
+from tests.monitor_factories import estimated, facts, measured
 from tests.prefect_factories import free_port
 
 MONITOR, STRANGER = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
@@ -71,6 +73,12 @@ def prefect() -> Iterator[str]:
 @pytest.fixture
 def project() -> Path:
     return Path(__file__).parents[2]
+
+
+def test_an_estimate_is_shown_with_its_assumption() -> None:
+    told = " ".join(words(Status(window=facts(quality=measured(0.8), estimate=estimated(0.81)))).split())
+    assert f"accuracy measured 0.800, accuracy estimated 0.810 ({IN_SHORT})" in told
+    assert IN_SHORT not in words(Status(window=facts(quality=measured(0.8))))
 
 
 def test_where_nothing_is_there_it_says_what_to_do(home: Path, project: Path) -> None:

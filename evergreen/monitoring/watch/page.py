@@ -9,6 +9,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from evergreen.drift.assumption import IN_SHORT
 from evergreen.monitoring.watch import charts
 from evergreen.monitoring.watch.history import Recorded
 from evergreen.release.dossier import axis, environment
@@ -51,6 +52,7 @@ def watch_page(
         "axis": axis(part["accuracy"] for kind in _parts(last).values() for part in kind),
         "plots": _plots(windows, [one.time for one in decisions if one.action == "retrain"]),
         "tones": TONES,
+        "assumed": IN_SHORT,
         "now": now,
     }
     pages = environment("evergreen.monitoring.watch")

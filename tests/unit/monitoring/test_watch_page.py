@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from evergreen.drift.assumption import IN_SHORT
 from evergreen.monitoring.watch.history import Recorded
 from evergreen.monitoring.watch.page import p_value, watch_page
-from tests.monitor_factories import decision, drifting, facts, measured
+from tests.monitor_factories import decision, drifting, estimated, facts, measured
 
 ABOUT = {"name": "harbour-inbox", "title": "Harbour <inbox>"}
 DAY = 86_400.0
@@ -55,6 +56,13 @@ def test_it_shows_plots_and_every_window_with_its_decision() -> None:
     told = page(windows, [decision(window=one["id"], time=one["until"]) for one in windows])
     assert told.count('<svg class="plot"') == 4
     assert all(f"1970-01-0{2 + n}" in told for n in range(1, 6))
+
+
+@pytest.mark.parametrize("quality", [None, measured(0.8)])
+def test_the_estimate_never_stands_without_its_assumption(quality: dict[str, Any] | None) -> None:
+    told = page([facts(estimate=estimated(0.81), quality=quality)])
+    assert f"0.760 to 0.860, {IN_SHORT}</dd>" in told and f"own confidence, right {IN_SHORT}" in told
+    assert f"{IN_SHORT}</dd>" not in page([facts()])
 
 
 def test_answers_that_came_late_are_told_and_windows_from_before_they_were_counted_still_shown() -> None:
