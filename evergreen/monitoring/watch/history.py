@@ -2,7 +2,7 @@
 
 A window is recorded once: its id says which rows it looked at, and no two windows of a version overlap or share a number. A decision
 names the newest window that it was made on; the first on a window has the window's id, later ones, made while the next window fills,
-have ids of their own. Rows are added, and go by age where no decision needs them any more.
+have ids of their own. Decisions stay, "no" as "yes"; windows go by age where no decision to come needs them.
 Knows nothing of how facts are computed or decisions made; errors are the driver's (`database.described`).
 """
 
@@ -25,7 +25,6 @@ from sqlalchemy import (
     and_,
     delete,
     func,
-    or_,
     select,
 )
 from sqlalchemy.engine import Row
@@ -182,19 +181,18 @@ def read_decisions(engine: Engine, *, last: int | None = None) -> list[Recorded]
 
 
 def forget(engine: Engine, *, before: float, live: str, keep: int) -> None:
-    """Delete windows and decisions from before a time, but the newest `keep` windows of the live version, and the last of every other.
+    """Delete windows judged before a time, but the newest `keep` of the live version, and the last of every other.
 
-    The last one says where the next begins, and which number it has. A window that stays keeps its own decision.
+    The last one says where the next begins, and which number it has. Decisions stay: each tells its figures itself, and is answered for
+    when its window has long gone.
     """
     newest = select(windows.c.id).where(windows.c.model_version == live).order_by(windows.c.time.desc()).limit(keep)
     others = windows.alias()
     same = and_(others.c.model_version == windows.c.model_version, others.c.reference == windows.c.reference)
     later = select(others.c.id).where(same, others.c.number > windows.c.number).exists()
-    alone = or_(decisions.c.window.is_(None), decisions.c.id != decisions.c.window, decisions.c.window.not_in(select(windows.c.id)))
     with engine.begin() as connection:
         needed = connection.execute(newest).scalars().all()
         connection.execute(delete(windows).where(windows.c.time < before, windows.c.id.not_in(needed), later))
-        connection.execute(delete(decisions).where(decisions.c.time < before, alone))
 
 
 def _rows(connection: Connection, query: Any) -> Sequence[Row[Any]]:

@@ -67,7 +67,7 @@ def test_the_last_windows_come_oldest_first(engine: Any) -> None:
     assert history.read(engine, model_version="other") == []
 
 
-def test_what_is_old_goes_and_what_the_next_look_needs_stays(engine: Any) -> None:
+def test_old_windows_go_but_those_the_next_look_needs_and_every_decision_stays(engine: Any) -> None:
     for version in ("old", "live"):
         for n in range(1, 5):
             made = facts(number=n, since=n * 10.0, until=n * 10.0 + 10, model_version=version)
@@ -75,11 +75,12 @@ def test_what_is_old_goes_and_what_the_next_look_needs_stays(engine: Any) -> Non
             told = {"window": made["id"], "model_version": version, "time": n * 10.0}
             history.record_decision(engine, decision(**told))
             history.record_decision(engine, decision(**told, id=f"{version} {n}"))
+    made = history.read_decisions(engine)
     history.forget(engine, before=45.0, live="live", keep=2)
     left = [(one["model_version"], one["number"]) for one in history.read(engine)]
     assert sorted(left) == [("live", 3), ("live", 4), ("old", 4)]
     assert history.undecided(engine) == []
-    assert len(history.read_decisions(engine)) == 3
+    assert history.read_decisions(engine) == made and len(made) == 16
     assert history.judged(engine, model_version="old", reference="r1") == history.Judged(50.0, 4)
 
 
