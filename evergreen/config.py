@@ -71,20 +71,27 @@ def load_params(path: Path) -> Params:
     Raises ConfigError naming every fault at once, each with its place (`finetune.epochs`) and the value found.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
     except FileNotFoundError:
         raise ConfigError(f"{path} is missing; run from the project's folder, or restore it with `git checkout {path}`") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as fault:
-        raise ConfigError(f"{path} is not valid YAML: {fault}") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} holds no sections; restore it with `git checkout {path}`")
+    return parse_params(content, str(path))
+
+
+def parse_params(content: bytes, name: str) -> Params:
+    """Check the content of params.yaml, of which errors speak as `name`. Raises ConfigError as load_params does."""
     try:
-        return Params.model_validate(content)
+        found = yaml.safe_load(content.decode("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as fault:
+        raise ConfigError(f"{name} is not valid YAML: {fault}") from None
+    if not isinstance(found, dict):
+        raise ConfigError(f"{name} holds no sections; restore it with `git checkout params.yaml`")
+    try:
+        return Params.model_validate(found)
     except ValidationError as fault:
-        raise ConfigError(_explain(path, fault)) from None
+        raise ConfigError(_explain(name, fault)) from None
 
 
-def _explain(path: Path, fault: ValidationError) -> str:
+def _explain(name: str, fault: ValidationError) -> str:
     lines = []
     for error in fault.errors():
         place = ".".join(str(part) for part in error["loc"]) or "(whole file)"
@@ -95,7 +102,7 @@ def _explain(path: Path, fault: ValidationError) -> str:
         else:
             given = "" if place in SECRET or not error["loc"] else f", got {error['input']!r}"
             lines.append(f"{place}: {error['msg']}{given}"[:400])
-    head = f"{path} has {len(lines)} fault{'s' if len(lines) > 1 else ''}:"
+    head = f"{name} has {len(lines)} fault{'s' if len(lines) > 1 else ''}:"
     return "\n".join([head, *(f"  - {line}" for line in lines)])
 
 

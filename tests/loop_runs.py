@@ -16,7 +16,6 @@ from evergreen.release.ledger import Ledger
 from evergreen.release.live import Place, Release, first
 from evergreen.release.registry import Registry
 from flows.bridge import objects, remote, workspace
-from flows.bridge.pipeline import read_pipeline
 from flows.making import champion, keepsakes, retraining
 from flows.making.champion import champion_of
 from flows.making.inputs import gathered
@@ -91,7 +90,7 @@ def follow(project: Path, home: Path, **fields: Any) -> Candidate:
     live = champion_of(project)
     assert live is not None
     with told(home) as engine:
-        rows = gathered(project, live, plan=read_pipeline(project), params=load_params(project / "params.yaml"), engine=engine)
+        rows = gathered(project, live, params=load_params(project / "params.yaml"), engine=engine)
     return make(project, champion=live, gathered=rows, **fields)
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,12 @@ def dvc(project: Path, *words: str, **options: Any) -> subprocess.CompletedProce
 def evergreen(project: Path, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run the project's own command line in a project."""
     return command(project, sys.executable, "-m", "flows", *words, **options)
+
+
+def commit_params(project: Path, changes: Mapping[str, Any]) -> None:
+    """Change settings, and commit them: runs go by what is committed."""
+    edit_params(project / "params.yaml", changes)
+    git(project, "commit", "--all", "--quiet", "--message=settings")
 
 
 def git(folder: Path, *words: str) -> str:

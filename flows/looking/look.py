@@ -13,11 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evergreen.config import Params, load_params
+from evergreen.config import Params
 from evergreen.errors import MonitorError
 from evergreen.home import traffic_url
 from evergreen.wording import counted
 from flows import HOME
+from flows.bridge.committed import params_of
 from flows.looking import pages as look_pages
 from flows.looking import whose
 from flows.making.inputs import unseen
@@ -77,7 +78,7 @@ def look(
 
     Times are seconds since 1970; `now` is another time than the present, for replays. Without `evidently` its report is left out.
     """
-    params = load_params(root / "params.yaml")
+    params = params_of(root, say)
     asked = Asked(root, home, params, time.time() if now is None else now, now, since, until, evidently)
     with _opened(url or traffic_url(params.serve.log.url)) as engine:
         version = whose.live(engine, home)

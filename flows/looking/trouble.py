@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from evergreen.config import load_params
 from evergreen.errors import EvergreenError
 from evergreen.sections.loop import Notify
+from flows.bridge.committed import params_of
 from flows.notify import Say, notify
 
 AGAIN = 20 * 3600.0  # seconds after which the same is told again: less than a day, so that a daily look tells it daily
@@ -52,6 +52,6 @@ def _keep(record: Path, words: str) -> None:
 def _settings(root: Path) -> Notify:
     """Return whom to tell what; where params.yaml itself is the trouble, failures are told."""
     try:
-        return load_params(root / "params.yaml").notify
+        return params_of(root).notify
     except EvergreenError:
         return Notify(events=["failure"])

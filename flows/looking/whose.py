@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evergreen.errors import EvergreenError, EvidenceError, MonitorError
+from evergreen.errors import EvergreenError, EvidenceError, MonitorError, PipelineError
 from evergreen.release.live import Place
 
 if TYPE_CHECKING:
@@ -66,7 +66,10 @@ def reference_of(version: str, root: Path, home: Path) -> "Reference":
 def _found(version: str, root: Path) -> Path:
     from flows.bridge.pipeline import read_pipeline
 
-    folder = root / read_pipeline(root).output("snapshot", "reference")
+    try:
+        folder = root / read_pipeline(root).output("snapshot", "reference")
+    except PipelineError as fault:  # a checkout that is being edited; a registered version's reference lies elsewhere, too
+        raise MonitorError(f"model {version} is live, and its reference cannot be looked for in {root}: {fault}") from None
     try:
         told = json.loads((folder / "reference.json").read_text(encoding="utf-8"))["model_version"]
     except (OSError, ValueError, KeyError):

@@ -14,7 +14,7 @@ from evergreen.release.registry import Registry
 from evergreen.reports import read_report
 from flows import HOME
 from flows.bridge.pipeline import read_pipeline
-from flows.bridge.remote import fetch, recorded
+from flows.bridge.remote import fetch, output, recorded
 
 UNREGISTERED = "unregistered"
 
@@ -27,6 +27,12 @@ class Champion:
     model_version: str
     commit: str | None
     root: Path
+
+    def output(self, stage: str, name: str) -> Path:
+        """Return the path of a stage's output, as its own pipeline names it."""
+        if self.commit is not None:
+            return Path(output(self.root, self.commit, stage, name))
+        return read_pipeline(self.root).output(stage, name)
 
     def has(self, path: Path) -> bool:
         """Say whether it has such an output, or such data."""

@@ -22,7 +22,7 @@ from evergreen.errors import PipelineError, RegistryError
 from evergreen.params_file import edit_params
 from evergreen.reports import read_report
 from evergreen.sections.pipeline import SPLITS
-from flows.bridge.pipeline import Pipeline, read_pipeline
+from flows.bridge.pipeline import Pipeline
 from flows.making.champion import Champion, champion_of
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Gathered:
         return len(self.rows.batch)
 
 
-def gathered(root: Path, champion: Champion, *, plan: Pipeline, params: Params, engine: "Engine") -> Gathered:
+def gathered(root: Path, champion: Champion, *, params: Params, engine: "Engine") -> Gathered:
     """Return the champion's rows and the new ones. Raises an EvergreenError naming the file where a dropped one cannot be read."""
     import pandas as pd
 
@@ -57,10 +57,10 @@ def gathered(root: Path, champion: Champion, *, plan: Pipeline, params: Params, 
 
     request_log.prepare(engine)  # nothing may have been answered yet
     with tempfile.TemporaryDirectory(prefix="evergreen-rows-") as place:
-        raw = read_table(champion.bring(plan.output("ingest", "raw"), Path(place) / "raw.parquet"))
-        folder = champion.bring(plan.output("split", "splits"), Path(place) / "splits")
+        raw = read_table(champion.bring(champion.output("ingest", "raw"), Path(place) / "raw.parquet"))
+        folder = champion.bring(champion.output("split", "splits"), Path(place) / "splits")
         splits = {name: read_table(folder / f"{name}.parquet", columns=["id"]) for name in SPLITS}
-        path = _record_path(plan)
+        path = _record_path(champion.output("ingest", "raw"))
         earlier = read_table(champion.bring(path, Path(place) / path.name)) if champion.has(path) else None
     alike = partial(_as_cleaned, params.clean)
     known, past = placed(raw, splits), record(raw, splits, earlier, alike)
@@ -81,15 +81,15 @@ def unseen(root: Path, model_version: str, *, params: Params, engine: "Engine", 
         champion = champion_of(root)
         if champion is None or champion.model_version != model_version:
             return None
-        return gathered(root, champion, plan=read_pipeline(root), params=params, engine=engine).unseen
+        return gathered(root, champion, params=params, engine=engine).unseen
     except Exception as fault:  # whatever keeps rows from being counted must not keep a window from being judged: the training will say it
         say(f"how many labels are new cannot be told: {fault or type(fault).__name__}")
         return None
 
 
-def _record_path(plan: Pipeline) -> Path:
+def _record_path(raw: Path) -> Path:
     """Return the place of the record of all rows that were ever dealt, beside the source that they are read from."""
-    return plan.output("ingest", "raw").parent / "dealt.parquet"
+    return raw.parent / "dealt.parquet"
 
 
 def _as_cleaned(settings: "Clean", text: str) -> str:
@@ -116,8 +116,8 @@ def placed_in(
 ) -> dict[str, bytes]:
     """Write data, champion and settings into a worktree; return the files that belong in its commit."""
     source = plan.output("ingest", "raw").parent / "source"
-    tracked = [_write_rows(folder / source, rows, params), _write_record(folder / _record_path(plan), rows)]
-    tracked += _place_champion(folder, champion, plan=plan, goes_on=_goes_on(champion, plan=plan, params=params, say=say))
+    tracked = [_write_rows(folder / source, rows, params), _write_record(folder / _record_path(plan.output("ingest", "raw")), rows)]
+    tracked += _place_champion(folder, champion, goes_on=_goes_on(champion, params=params, say=say))
     edit_params(folder / PARAMS, settings(params, source=source, rows=rows, weights=_weights(folder)))
     pointers = _track(folder, tracked)
     kept = [folder / PARAMS, *(folder / CHAMPION / name for name in ("champion.json", "calibration.json")), *pointers]
@@ -141,12 +141,12 @@ def settings(params: Params, *, source: Path, rows: Grown, weights: str | None) 
     return changes
 
 
-def _goes_on(champion: Champion, *, plan: Pipeline, params: Params, say: Callable[[str], None]) -> bool:
+def _goes_on(champion: Champion, *, params: Params, say: Callable[[str], None]) -> bool:
     """Say whether training goes on from the champion's weights: where it is asked for, and they were made from the same backbone."""
     if params.retrain.start != "champion":
         return False
     with tempfile.TemporaryDirectory(prefix="evergreen-training-") as place:
-        made_from = read_report(champion.bring(plan.output("finetune", "report"), Path(place) / "training.json"))["backbone"]
+        made_from = read_report(champion.bring(champion.output("finetune", "report"), Path(place) / "training.json"))["backbone"]
     wanted = params.finetune.backbone
     same = (made_from["source"], made_from["revision"]) == (wanted.source, wanted.revision)
     if not same:
@@ -172,16 +172,16 @@ def _write_record(path: Path, rows: Grown) -> Path:
     return path
 
 
-def _place_champion(folder: Path, champion: Champion, *, plan: Pipeline, goes_on: bool) -> list[Path]:
+def _place_champion(folder: Path, champion: Champion, *, goes_on: bool) -> list[Path]:
     """Place what the challenge stage compares with, and what training starts from; return what is too large for git."""
     place = folder / CHAMPION
-    champion.bring(plan.output("calibrate", "calibration"), place / "calibration.json")
+    champion.bring(champion.output("calibrate", "calibration"), place / "calibration.json")
     who = {"version": champion.version, "model_version": champion.model_version}
     (place / "champion.json").write_text(json.dumps(who, indent=2) + "\n", encoding="utf-8")
-    large = [champion.bring(plan.output("compress", "artifact"), place / "artifact")]
+    large = [champion.bring(champion.output("compress", "artifact"), place / "artifact")]
     if goes_on:
         try:
-            large.append(champion.bring(plan.output("finetune", "model"), place / "classifier"))
+            large.append(champion.bring(champion.output("finetune", "model"), place / "classifier"))
         except RegistryError as lost:
             raise RegistryError(f"{lost}; or set retrain.start to backbone, which needs no weights of the champion") from None
     return large

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from evergreen.config import Params, load_params
-from evergreen.errors import ClaimLost, EvergreenError, PipelineError, RegistryError
+from evergreen.config import Params
+from evergreen.errors import ClaimLost, EvergreenError
 from evergreen.monitoring.loop import alerts, slot
 from evergreen.monitoring.loop.lease import kept
 from evergreen.monitoring.loop.slot import Claim, Refusal
-from flows.bridge.pipeline import read_pipeline
+from flows.bridge.committed import committed
 from flows.making.champion import Champion, champion_of
 from flows.making.inputs import Gathered, gathered
 from flows.making.keepsakes import keep
@@ -76,8 +76,8 @@ def retraining(
 
     `cancelled`: whether a person has cancelled this run, asked where it is ended from outside.
     """
-    params = load_params(root / "params.yaml")
-    code, wrong = _code(root, params)
+    standing = committed(root, say)
+    params, wrong = standing.params, standing.fault
     if wrong is not None and asked.person:
         raise wrong  # nothing is claimed yet, so that it costs whoever waits for an answer no cooldown
     with alerting.opened(root) as engine:
@@ -105,18 +105,9 @@ def retraining(
             return Outcome("refused", f"not now: {claim.because}{later}", refusal=claim)
         say(f"retraining {claim.id}: {claim.because}")
         order, candidate = _claimed(
-            root, asked, claim, engine, params, code, rows, wrong or fault, step=step, run=run, say=say, cancelled=cancelled
+            root, asked, claim, engine, params, standing.commit, rows, wrong or fault, step=step, run=run, say=say, cancelled=cancelled
         )
     return _released(root, candidate, order, params, say, release)
-
-
-def _code(root: Path, params: Params) -> tuple[str, EvergreenError | None]:
-    """Return the commit whose code is to be used, or a fault: where nobody waits for an answer, it is told as that of a claim."""
-    try:
-        return ledger_of(root).registry.resolve(params.retrain.branch), None
-    except RegistryError as fault:
-        words = f"{fault}: that is retrain.branch in params.yaml; write the name of the branch your code is on"
-        return "", PipelineError(words)
 
 
 def _claimed(
@@ -180,7 +171,7 @@ def _rows(root: Path, params: Params, engine: "Engine", say: Say) -> tuple[Rows 
         if champion is None:
             say("nothing is live yet: the first version is trained on the data as params.yaml has it")
             return None, None
-        found = gathered(root, champion, plan=read_pipeline(root), params=params, engine=engine)
+        found = gathered(root, champion, params=params, engine=engine)
     except EvergreenError as fault:
         return None, fault
     say(f"{found.unseen:,} labelled rows that no training has seen; champion {champion.version} ({champion.model_version})")

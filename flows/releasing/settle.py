@@ -22,6 +22,7 @@ from evergreen.release.ledger import GOES_LIVE, Entry, Ledger
 from evergreen.release.live import Live, Place
 from evergreen.release.registry import Version
 from flows import HOME
+from flows.bridge.committed import params_of
 from flows.releasing import trials
 from flows.releasing.ledger import opened
 
@@ -126,11 +127,10 @@ def settled(ledger: Ledger, say: Say, later: Later, *, who: str = UNKNOWN, why: 
 
 def announce(ledger: Ledger, title: str, body: str, say: Say) -> None:
     """Tell people of a release, where params.yaml says so."""
-    from evergreen.config import load_params
     from flows.notify import notify
 
     with suppress(ConfigError):  # told by every command that needs the file
-        notify(load_params(ledger.registry.git.root / "params.yaml").notify, "release", title, body, say=say)
+        notify(params_of(ledger.registry.git.root).notify, "release", title, body, say=say)
 
 
 def _tell(ledger: Ledger, intent: Intent, facts: Mapping[str, Any]) -> Entry:

@@ -22,11 +22,12 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from evergreen.config import Params, load_params
+from evergreen.config import Params
 from evergreen.home import traffic_url
 from evergreen.monitoring.log import database
 from evergreen.monitoring.loop import alerts, loop_tables, slot
 from evergreen.monitoring.loop.alerts import Alert
+from flows.bridge.committed import params_of
 from flows.notify import notify
 from flows.running import connection, prefect_api
 from flows.running.rounds import Round, Say, rounds
@@ -38,7 +39,7 @@ EVERY = 10.0  # seconds between two rounds
 
 def opened(root: Path) -> AbstractContextManager[Engine]:
     """Open the database of a project's loop; its tables are made where they are missing."""
-    url = traffic_url(load_params(root / "params.yaml").serve.log.url)
+    url = traffic_url(params_of(root).serve.log.url)
     return database.opened(url, loop_tables.prepare, fault="the database of alerts and retrainings cannot be used")
 
 
@@ -156,7 +157,7 @@ def rounds_of(root: Path) -> Round:
 
     def attend_to(say: Say) -> None:
         with opened(root) as engine:
-            attend(engine, connection.api(), load_params(root / "params.yaml"), say=say)
+            attend(engine, connection.api(), params_of(root), say=say)
 
     return attend_to
 

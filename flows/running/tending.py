@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from evergreen.config import load_params
 from evergreen.errors import EvergreenError
+from flows.bridge.committed import params_of
 from flows.notify import notify
 from flows.release import release
 from flows.releasing.ledger import BY_ITSELF
@@ -40,7 +40,7 @@ class Tending:
             ledger = used(self.root)
         if ledger is None:
             return
-        params, entries = load_params(self.root / "params.yaml"), ledger.read()
+        params, entries = params_of(self.root), ledger.read()
         live = ledger.registry.live()
         override = overrides(entries, live.commit) if live else None
         if live and override and override.number not in self.reminded and float(override.facts["until"]) < self.clock():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from evergreen.errors import EvergreenError, RegistryError, ReleaseError
+from evergreen.errors import EvergreenError, MonitorError, RegistryError, ReleaseError
 from evergreen.release.ledger import Ledger
 from evergreen.release.live import Place
 from evergreen.release.registry import Registry
@@ -245,6 +245,9 @@ def test_the_monitor_gets_the_reference_of_a_registered_version_whatever_the_pro
     wanted = remote.fetch(project, commits[0], "models/reference", tmp_path / "wanted")
     assert whose._fetched(done.version.model_version, project, tmp_path / "home" / "kept")
     assert (tmp_path / "home" / "kept" / "table").read_text() == (wanted / "table").read_text()
+    (project / "dvc.yaml").write_text("stages: [", encoding="utf-8")  # somebody is editing it
+    with pytest.raises(MonitorError, match=r"cannot be looked for in .*dvc\.yaml"):
+        whose._found(done.version.model_version, project)
     assert not whose._fetched("nobody", project, tmp_path / "home" / "other")
     assert not whose._fetched("nobody", tmp_path, tmp_path / "home" / "other")
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from prefect.testing.utilities import prefect_test_harness
 
-from evergreen.params_file import edit_params
 from flows import retrain as module
 from flows.__main__ import main
 from tests.loop_factories import quickly
 from tests.loop_runs import told
+from tests.project_factories import commit_params
 
 
 @pytest.mark.long
@@ -18,7 +18,7 @@ from tests.loop_runs import told
 def test_the_flow_ends_as_its_verdict_and_one_too_many_as_refused(looped: Path, loop_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from prefect.client.orchestration import get_client
 
-    edit_params(looped / "params.yaml", {"policy.min_labels": 10})
+    commit_params(looped, {"policy.min_labels": 10})
     monkeypatch.setattr(module, "reproduce", lambda folder, stage: module.as_task(stage, lambda: quickly(folder, stage)))
     monkeypatch.setattr(module, "by_release_flow", lambda *_: "it would be live now")
     with told(loop_home), prefect_test_harness(server_startup_timeout=180):

@@ -24,7 +24,7 @@ from flows.releasing.settle import pending
 from flows.steps import plainly
 from tests.loop_factories import quickly, wish
 from tests.loop_runs import pointed_at, told
-from tests.project_factories import ROOT, git, until
+from tests.project_factories import ROOT, commit_params, git, until
 
 # DVC and its libraries use what others are about to drop.
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -33,7 +33,7 @@ BOB = Asked(person="Bob", why="for a test", force=True)
 
 @pytest.fixture
 def engine(looped: Path, loop_home: Path):
-    edit_params(looped / "params.yaml", {"policy.min_labels": 10})
+    commit_params(looped, {"policy.min_labels": 10})
     with told(loop_home) as found:
         yield found
 
@@ -106,7 +106,7 @@ def test_what_the_gate_does_not_promote_is_recorded_and_not_released(verdict: st
 
 
 def test_a_promoted_candidate_waits_for_a_person_where_releases_are_not_automatic(looped: Path, engine: Engine) -> None:
-    edit_params(looped / "params.yaml", {"release.automatic": False})
+    commit_params(looped, {"release.automatic": False})
     outcome = go(looped, release=lambda *_: pytest.fail("it was released"))
     assert "`evergreen promote " in (outcome.released or "")
 
@@ -140,8 +140,7 @@ def test_a_branch_that_is_not_there_is_told_by_its_setting_and_costs_nothing(loo
     with pytest.raises(PipelineError, match=r"no commit 'main' in .*retrain\.branch in params\.yaml"):
         go(looped, Asked(person="Bob"))
     assert slot.retrainings(engine) == []
-    edit_params(looped / "params.yaml", {"retrain.branch": "master"})
-    git(looped, "commit", "--all", "--quiet", "--message=master")
+    commit_params(looped, {"retrain.branch": "master"})
     assert go(looped, Asked(person="Bob")).state == "finished"
 
 
@@ -153,6 +152,19 @@ def test_where_nobody_waits_for_an_answer_a_missing_branch_fails_the_claim_and_i
         go(looped, Asked(schedule="2026-11-01T00:00:00+00:00"))
     (record,) = slot.retrainings(engine)
     assert record.state == "failed" and "retrain.branch" in record.result["error"]
+
+
+def test_a_run_goes_by_what_is_committed_whatever_lies_half_edited_in_the_checkout(looped: Path, engine: Engine) -> None:
+    said: list[str] = []
+    shares = {"retrain.fractions.train": 0.1, "retrain.fractions.test": 0.75}
+    edit_params(looped / "params.yaml", {**shares, "policy.min_labels": 1000, "release.automatic": False})
+    done = retraining(looped, Asked(schedule="monday"), step=plainly, run=quickly, say=said.append, release=released)
+    assert done.candidate is not None and (done.candidate.data or {})["new"] == {"train": 22, "validation": 3, "calibration": 3, "test": 12}
+    assert done.released is not None
+    assert any("differs from what is committed on main; this run goes by main" in line for line in said)
+    (looped / "params.yaml").write_text("policy: [", encoding="utf-8")
+    (looped / "dvc.yaml").write_text("stages: [", encoding="utf-8")
+    assert go(looped).state == "finished"
 
 
 def test_a_stage_that_fails_frees_the_slot_and_is_told(looped: Path, engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
@@ -245,7 +257,7 @@ def test_of_two_at_once_one_runs_and_the_other_is_refused(looped: Path, engine: 
 
 
 def test_too_few_new_labels_are_a_refusal_that_costs_nothing(looped: Path, engine: Engine) -> None:
-    edit_params(looped / "params.yaml", {"policy.min_labels": 41})
+    commit_params(looped, {"policy.min_labels": 41})
     outcome = go(looped, Asked(schedule="2026-01-01T06:00:00+00:00"))
     assert outcome.refusal is not None and outcome.refusal.reason == "labels"
     assert slot.retrainings(engine) == []
@@ -263,7 +275,7 @@ def test_a_lost_claim_stops_the_run_before_it_puts_anything_on_record(looped: Pa
             slot.sweep(engine, now=slot.retrainings(engine)[0].lease_until + 1)
             assert ended.wait(60)
 
-    edit_params(looped / "params.yaml", {"policy.lease_seconds": 5})
+    commit_params(looped, {"policy.lease_seconds": 5})
     with pytest.raises(ClaimLost):
         go(looped, run=taken)
     assert Registry(looped).head() == before
