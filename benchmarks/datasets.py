@@ -1,6 +1,6 @@
 """The whole pipeline on a data set, in a clone of this checkout that is thrown away: init, then `dvc repro`.
 
-    python -m benchmarks.datasets banking77 [--data ../shared/data] [--seeds 17,18] [--set finetune.epochs=8]
+    python -m benchmarks.datasets banking77 [--data FOLDER] [--seeds 17,18] [--set finetune.epochs=8]
     python -m benchmarks.datasets kiva
     python -m benchmarks.datasets inbox
 
@@ -9,7 +9,6 @@ a look at their dossiers.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -20,14 +19,12 @@ from typing import Any
 import yaml
 
 from benchmarks._clone import clone, environment, folder_for, repro
+from benchmarks._foreign import add_data, data_set
 from benchmarks._page import Figures, machine, publish
 from evergreen.errors import EvergreenError
 from evergreen.params_file import edit_params
 from evergreen.reports import read_report
 from evergreen.wording import counted
-
-ROOT = Path(__file__).parents[1]
-DATA = Path(os.environ.get("EVERGREEN_TEST_DATA", ROOT / ".." / "shared" / "data"))
 
 
 @dataclass(frozen=True)
@@ -79,13 +76,11 @@ def main() -> None:
     )
 
 
-def measured(chosen: DataSet, data: Path, folder: Path, changes: Mapping[str, Any]) -> Run:
+def measured(chosen: DataSet, data: Path | None, folder: Path, changes: Mapping[str, Any]) -> Run:
     """Clone the checkout into the folder, tell it of the data set, run the pipeline, and read what it wrote."""
+    source = None if chosen.place is None else data_set(data, chosen.place)
     clone(folder)
-    if chosen.place is not None:
-        source = (data / chosen.place).resolve()
-        if not source.exists():
-            sys.exit(f"{source} does not exist; say with --data or EVERGREEN_TEST_DATA where the data sets lie")
+    if source is not None:
         subprocess.run([sys.executable, "-m", "flows", "init", str(source), *chosen.told], cwd=folder, env=environment(), check=True)
     edit_params(folder / "params.yaml", changes)
     seconds = repro(folder)
@@ -96,7 +91,7 @@ def measured(chosen: DataSet, data: Path, folder: Path, changes: Mapping[str, An
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.datasets", description="The whole pipeline on a data set.")
     parser.add_argument("name", choices=SETS)
-    parser.add_argument("--data", type=Path, default=DATA, help="folder of the data sets (default: EVERGREEN_TEST_DATA, or ../shared/data)")
+    add_data(parser)
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="PLACE=VALUE", help="a knob of params.yaml")
     parser.add_argument(
         "--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[17], help="of finetune, such as 17,18"

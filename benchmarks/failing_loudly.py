@@ -1,6 +1,6 @@
 """Which shifts of texts are found, in the manner of "Failing Loudly" (Rabanser, Guennemann and Lipton, 2019), beside Evidently's default.
 
-    python -m benchmarks.failing_loudly [--repeats 25] [--data ../shared/data] [--model CHECKOUT]
+    python -m benchmarks.failing_loudly [--repeats 25] [--data FOLDER] [--model CHECKOUT]
 
 Real messages to a bank (banking77) as the checkout's own model sees them. A reference of 1,000 texts; windows of several sizes of which a
 share is changed: typos, style, a new topic, cut short, other intents (label shift), another domain (loan purposes). Power is the share of
@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from benchmarks._foreign import add_data, data_set
 from benchmarks._observed import ROOT, UNCALIBRATED, classifier, observed, reference_of, settings, split, vocabulary
 from benchmarks._page import Figures, machine, publish
 from benchmarks._shifts import CHANGES
@@ -29,7 +30,6 @@ from evergreen.drift.alarms import judge
 from evergreen.drift.reference import Reference
 from evergreen.drift.rows import Seen, pool
 
-DATA = Path(os.environ.get("EVERGREEN_TEST_DATA", ROOT / ".." / "shared" / "data"))
 REFERENCE = 1000
 SHARES = (0.1, 0.3, 1.0)
 INTENTS = (
@@ -62,14 +62,15 @@ def both(first: Texts, second: Texts) -> Texts:
     return Texts(np.concatenate([first.texts, second.texts]), pool([first.seen, second.seen]))
 
 
-def materials(data: Path, model_root: Path, largest: int) -> dict[str, Texts]:
+def materials(data: Path | None, model_root: Path, largest: int) -> dict[str, Texts]:
     """Return the unchanged texts under "", and those of each change, as the model sees them: enough for windows of `largest` rows."""
+    messages, loans = data_set(data, "banking77"), data_set(data, "kiva", "kiva_default.csv")
     plain, changed = REFERENCE + 2 * largest, largest + 10
     model, known = classifier(model_root), vocabulary(split("train", model_root)["text"].tolist())
-    bank = pd.concat([pd.read_csv(data / "banking77" / f"{name}.csv") for name in ("train", "test")]).drop_duplicates("text")
+    bank = pd.concat([pd.read_csv(messages / f"{name}.csv") for name in ("train", "test")]).drop_duplicates("text")
     bank = bank.sample(frac=1, random_state=SEED).reset_index(drop=True)
     texts = bank["text"].str.replace(r"\s+", " ", regex=True).str.strip().tolist()
-    kiva = pd.read_csv(data / "kiva" / "kiva_default.csv")["text"].drop_duplicates().sample(changed, random_state=SEED).tolist()
+    kiva = pd.read_csv(loans)["text"].drop_duplicates().sample(changed, random_state=SEED).tolist()
     others = [text for text, intent in zip(texts[plain:], bank["category"][plain:], strict=True) if intent in INTENTS][:changed]
     chosen = {"": texts[:plain], "other intents": others, "other domain": kiva}
     fresh = texts[plain : plain + changed]
@@ -133,7 +134,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--sizes", type=lambda text: [int(size) for size in text.split(",")], default=[50, 150, 500], help="of windows")
-    parser.add_argument("--data", type=Path, default=DATA)
+    add_data(parser)
     parser.add_argument("--model", type=Path, default=ROOT, help="a checkout in which the pipeline has run")
     given = parser.parse_args()
     on = machine(threads=1)

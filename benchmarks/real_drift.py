@@ -1,6 +1,6 @@
 """Whether real drift is found, after how many windows, and whether what has not changed is left alone.
 
-    python -m benchmarks.real_drift [--data ../shared/data] [--model CHECKOUT] [--repeats 6]
+    python -m benchmarks.real_drift [--data FOLDER] [--model CHECKOUT] [--repeats 6]
 
 The example's later periods as its own model sees them, in the order in which they came; purposes of loans (trained on Asia, then other
 regions); emergency-room narratives (trained on 2016 to 2018, then 2019 and 2020). For the last two a linear head on the checkout's encoder
@@ -21,6 +21,7 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
+from benchmarks._foreign import add_data, data_set
 from benchmarks._observed import ROOT, UNCALIBRATED, classifier, observed, parameters, reference_of, settings, split, vocabulary
 from benchmarks._page import Figures, machine, publish
 from evergreen.data.cleaning import clean_table
@@ -32,7 +33,6 @@ from evergreen.drift.rows import Seen, Vocabulary, look
 from evergreen.model.inference import Classifier
 from evergreen.sections.pipeline import Columns
 
-DATA = Path(os.environ.get("EVERGREEN_TEST_DATA", ROOT / ".." / "shared" / "data"))
 ESTIMATES = ("traffic", "accuracy before", "estimated later", "true later", "labels within their interval", "largest error of a share")
 ROWS, MOST_WINDOWS, REFERENCE, TRAIN = 60, 6, 400, 1200
 SEED = 17
@@ -84,19 +84,19 @@ def foreign(model: Classifier, tables: dict[str, pd.DataFrame]) -> Iterator[Case
             yield Case(name, rows, held["label"].to_numpy(), seen(some), some["label"].to_numpy(), labels, known)
 
 
-def kiva(data: Path) -> dict[str, pd.DataFrame]:
+def kiva(file: Path) -> dict[str, pd.DataFrame]:
     """Loan purposes: Asia before, each other region later."""
     columns = Columns(text="text", label="label", id="id", time="date", customer=None, split=None, groups=["region"], context=[])
-    table, _ = clean_table(to_examples(read_source(data / "kiva" / "kiva_default.csv"), columns), settings=parameters().clean)
+    table, _ = clean_table(to_examples(read_source(file), columns), settings=parameters().clean)
     table = table.sort_values("timestamp", kind="stable")
     regions = [name for name in sorted(table["group_region"].unique()) if name != "asia"]
     later = {f"kiva, {name.replace('_', ' ')}": table[table["group_region"] == name] for name in regions}
     return {"": table[table["group_region"] == "asia"], **later}
 
 
-def neiss(data: Path) -> dict[str, pd.DataFrame]:
+def neiss(file: Path) -> dict[str, pd.DataFrame]:
     """Emergency-room narratives: 2016 to 2018 before, 2019 and 2020 later; the five most frequent diagnoses."""
-    found = pd.read_csv(data / "neiss_fireworks" / "df_injury_clean2.csv")
+    found = pd.read_csv(file)
     found = found[found["Diagnosis"].isin(found["Diagnosis"].value_counts().index[:5])]
     when = pd.to_datetime(found["Treatment_Date"])
     table = pd.DataFrame({"text": found["Narrative"].astype(str), "label": found["Diagnosis"], "when": when}).drop_duplicates("text")
@@ -152,13 +152,14 @@ def told(case: Case) -> list[str]:
 def main() -> None:
     """Measure and publish."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA)
+    add_data(parser)
     parser.add_argument("--model", type=Path, default=ROOT, help="a checkout in which the pipeline has run")
     parser.add_argument("--repeats", type=int, default=6)
     given = parser.parse_args()
+    loans, injuries = data_set(given.data, "kiva", "kiva_default.csv"), data_set(given.data, "neiss_fireworks", "df_injury_clean2.csv")
     on = machine(threads=1)
     model = classifier(given.model)
-    cases = [*inbox(model, given.model), *foreign(model, kiva(given.data)), *foreign(model, neiss(given.data))]
+    cases = [*inbox(model, given.model), *foreign(model, kiva(loans)), *foreign(model, neiss(injuries))]
     print("texts observed", flush=True)
     rows = []
     with ProcessPoolExecutor(os.cpu_count(), initializer=threadpool_limits, initargs=(1,)) as workers:
