@@ -47,7 +47,7 @@ def until(word: str) -> float:
 
 
 def _promote(given: argparse.Namespace) -> None:
-    from evergreen.config import load_params
+    from flows.bridge.committed import params_of
     from flows.release import release
     from flows.releasing.ledger import opened
     from flows.releasing.settle import pending
@@ -61,7 +61,7 @@ def _promote(given: argparse.Namespace) -> None:
         if waiting is None or waiting.commit is None:
             raise ReleaseError("no version waits to be promoted; name one (`evergreen versions`): evergreen promote VERSION")
         commit = waiting.commit
-    settings = load_params(root / "params.yaml").release if given.trial else None
+    settings = params_of(root, _say).release if given.trial else None
     who = given.who or _person(root)
     done = release(root, commit, who=who, why=given.why or "promoted by hand", override=_override(given, who), settings=settings, say=_say)
     _end(done.words, well=done.live)
