@@ -25,7 +25,7 @@ def compress(params: Params, inputs: SimpleNamespace, outputs: SimpleNamespace) 
         threads=settings.threads,
     )
     size = (outputs.artifact / MODEL).stat().st_size
-    say(f"model.onnx · {settings.precision} · {size / 1e6:.1f} MB · version {described['version']}")
+    say(f"model.onnx · {settings.precision} · {size / 1e6:.1f} MB · artifact {described['version']}")
     texts = read_table(inputs.splits / "validation.parquet", columns=["text"])["text"].tolist()
     shipped = export.uncalibrated(outputs.artifact)
     found = export.parity(model, shipped, texts[: settings.parity_rows])
