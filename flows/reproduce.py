@@ -6,6 +6,7 @@ Knows nothing of what a stage does.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 
 from evergreen.errors import PipelineError
+from evergreen.release.ledger import Ledger
 from evergreen.release.registry import Registry, Version
 from evergreen.release.reproduction import Comparison, compared, differing
 from evergreen.release.vouching import vouched
@@ -25,6 +27,7 @@ from flows.bridge.pipeline import Pipeline, environment, read_pipeline
 from flows.bridge.session import session
 from flows.bridge.workspace import workspace
 from flows.releasing.ledger import trusted_keys
+from flows.releasing.settle import commit_untold
 
 OWN_CACHE = Path(".dvc/cache")  # in the worktree: nothing that an earlier run has made is at hand
 MEASURED = {("compress", "latency")}  # outputs that hold measured times, by stage and name; each stage's own record is one too
@@ -35,7 +38,7 @@ def reproduce(root: Path, version: str) -> Comparison:
     """Rebuild a version; return the comparison. Raises RegistryError or PipelineError where its record cannot be believed or had."""
     registry = Registry(root)
     found = registry.find(version)
-    notes = vouched(registry, found, trusted_keys())
+    notes = vouched(registry, found, trusted_keys(), partial(commit_untold, Ledger(registry)))
     lock = registry.read(DVC_LOCK, found.commit) or b""
     record = {out.path: out for out in recorded(lock)}
     if not record:

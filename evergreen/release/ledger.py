@@ -10,17 +10,19 @@ import json
 import os
 import random
 import time as clock
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
+from math import inf
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from evergreen.errors import RegistryError, ReleaseError
-from evergreen.release.registry import Registry
+from evergreen.release.assignments import assignment_faults
+from evergreen.release.registry import STAGE, Registry
 from evergreen.release.signing import check_signature, signed
 
 LEDGER = "ledger.jsonl"
@@ -137,17 +139,26 @@ class Ledger:
             entries.append(found)
         return entries
 
-    def verify(self, trusted: Mapping[str, Ed25519PublicKey]) -> list[str]:
-        """Return what is wrong, line by line and tag by tag; nothing where the ledger is as it was written by keys that are trusted."""
+    def verify(self, trusted: Mapping[str, Ed25519PublicKey], untold: Callable[[], str | None] = lambda: None) -> list[str]:
+        """Return what is wrong, line by line and tag by tag; nothing where the ledger is as it was written by keys that are trusted.
+
+        `untold` says which commit is live whose line is still to be written, if any is known: its tags come before its line.
+        """
+        while True:
+            head = self.registry.head()
+            faults = self._faults_of(self._raw(head).splitlines(), trusted, untold)
+            if not faults or self.registry.head() == head:  # else a line was written meanwhile
+                return faults
+
+    def _faults_of(self, lines: list[bytes], trusted: Mapping[str, Ed25519PublicKey], untold: Callable[[], str | None]) -> list[str]:
         faults, before, moment = [], FIRST, ""
-        lines = self._raw(self.registry.head()).splitlines()
         for number, line in enumerate(lines, 1):
             entry = _entry(line)
             found = ["it is no entry"] if entry is None else list(_faults(entry, line, number, before, moment, trusted))
             faults += [f"line {number}: {words}" for words in found]
             before, moment = sha256(line).hexdigest(), entry.time if entry else moment
         faults += self._end_faults(lines)
-        return [*faults, *self._tag_faults([entry for line in lines if (entry := _entry(line))])]
+        return [*faults, *self._tag_faults([entry for line in lines if (entry := _entry(line))], untold)]
 
     def _remember(self, line: str) -> None:
         if self.memory is None:
@@ -173,21 +184,24 @@ class Ledger:
             return [f"line {number}: it is not the one that was written here"]
         return []
 
-    def _tag_faults(self, entries: list[Entry]) -> list[str]:
-        """Return each version whose tag and ledger do not agree."""
+    def _tag_faults(self, entries: list[Entry], untold: Callable[[], str | None]) -> list[str]:
+        """Return each version and each assignment whose tag and ledger do not agree."""
         told = {entry.version: entry for entry in entries if entry.version and entry.commit}
-        tagged = {version.name: version.commit for version in self.registry.versions()}
-        faults = []
+        tagged, assigned = {version.name: version.commit for version in self.registry.versions()}, self.registry.assignments()
+        waiting, faults = untold(), []
         for name in sorted({*told, *tagged}):
             entry, commit = told.get(name), tagged.get(name)
             if entry is None:
-                faults.append(f"tag {self.registry.artifact}@{name}: no line of the ledger names it")
+                faults += [f"tag {self.registry.artifact}@{name}: no line of the ledger names it"] if commit != waiting else []
             elif commit is None:
                 faults.append(f"tag {self.registry.artifact}@{name}: it is gone, but line {entry.number} names it")
             elif commit != entry.commit:
                 said = (entry.commit or "")[:12]
                 faults.append(f"tag {self.registry.artifact}@{name}: it points to {commit[:12]}, but line {entry.number} says {said}")
-        return faults
+        lived = [entry for entry in entries if entry.event in GOES_LIVE and entry.commit]
+        begun = entries[0].moment if entries else inf
+        stem = f"{self.registry.artifact}#{STAGE}"
+        return [*faults, *assignment_faults(lived, assigned, stem=stem, begun=begun, untold=waiting)]
 
     def who_was_live(self, moment: float) -> Entry | None:
         """Return the entry that had made live what was live at a moment (seconds since 1970), or None before the first."""

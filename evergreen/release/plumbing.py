@@ -35,13 +35,18 @@ def inherited() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """An annotated tag: what it points to, its own object, when it was made (seconds since 1970), and what it says."""
+    """A tag: what it points to, its own object, when it was made (seconds since 1970; 0 where it is a bare name), and what it says."""
 
     name: str
     commit: str
     object: str
     time: int
     message: str
+
+    @property
+    def annotated(self) -> bool:
+        """Whether it has an object of its own; a bare name for a commit has none."""
+        return self.object != self.commit
 
 
 class Git:
@@ -130,13 +135,13 @@ class Git:
         made = f"object {commit}\ntype commit\ntag {name}\ntagger {who}> {max(int(seconds), after + 1)} {zone}\n\n{message}\n"
         return self.move(f"refs/tags/{name}", self.run("mktag", given=made.encode()).decode().strip(), was=None)
 
-    def tags(self, pattern: str) -> list[Tag]:
-        """Return the annotated tags whose names fit a pattern, in no order that means anything."""
+    def tags(self, pattern: str, *, bare: bool = False) -> list[Tag]:
+        """Return the annotated tags whose names fit a pattern, and with `bare` the others, in no order that means anything."""
         fields = ("%(refname:strip=2)", "%(*objectname)", "%(objectname)", "%(taggerdate:unix)", "%(contents)")
         told = self.run("for-each-ref", f"--format={'%00'.join(fields)}%00", f"refs/tags/{pattern}").decode(errors="replace")
         words = told.split("\0")[:-1]
         rows = (words[place : place + len(fields)] for place in range(0, len(words), len(fields)))
-        return [Tag(row[0].lstrip("\n"), row[1], row[2], int(row[3] or 0), row[4]) for row in rows if row[1]]
+        return [Tag(row[0].lstrip("\n"), row[1] or row[2], row[2], int(row[3] or 0), row[4]) for row in rows if row[1] or bare]
 
     def checked_out(self, branch: str) -> Path | None:
         """Return the working tree that has a branch checked out, if any."""

@@ -140,6 +140,11 @@ class Registry:
             return None
         return self.version_of(newest.commit)
 
+    def assignments(self, stage: str = STAGE) -> list[Tag]:
+        """Return all tags that git, GTO or DVC may take for an assignment of a stage: bare names and strange numbers, too."""
+        stems = (f"{self.artifact}#{stage}", f"{self.artifact}#{stage}!")
+        return [tag for stem in stems for pattern in (stem, f"{stem}#*") for tag in self.git.tags(pattern, bare=True)]
+
     def _named(self) -> dict[str, Tag]:
         return {tag.name.partition("@")[2]: tag for tag in self.git.tags(f"{self.artifact}@*")}
 

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from evergreen.errors import ConfigError, RegistryError
+from evergreen.errors import ConfigError, EvergreenError, RegistryError
 from evergreen.monitoring.log.records import new_id
 from evergreen.release.control import SECONDS, ask, running
 from evergreen.release.intent import Intent, IntentFile
@@ -96,33 +96,55 @@ def settled(ledger: Ledger, say: Say, later: Later, *, who: str = UNKNOWN, why: 
     live, intent = Place(HOME).read(), intents().read()
     if live is None:
         return []
-    told = next((entry for entry in reversed(ledger.read()) if entry.event in GOES_LIVE), None)
-    champion, since = live.champion.version, datetime.fromisoformat(live.since).timestamp()
-    known = told is not None and told.model_version == champion and told.since >= since
-    wanted = intent is not None and intent.model_version == champion
-    if told is not None and told.commit is None and wanted and intent is not None and intent.commit:
-        known = False  # it was live before it had a commit
     entries: list[Entry] = []
-    if intent is not None and wanted and not known:
-        version = version_of_model(ledger, champion)
-        if intent.commit is None and version is not None:  # it was written where the registry could not be asked
-            intent = replace(intent, version=version.name, commit=version.commit)
-        facts = {**intent.facts, "change": intent.change, "since": since, "replaced": told.version if told else None}
-        entries.append(_tell(ledger, intent, facts))
-    elif not known:
-        version = version_of_model(ledger, champion)
-        # Made live by a release that nobody waited for to its end: it has no name yet, and gets one with its line.
-        commit = next((entry.commit for entry in reversed(ledger.read()) if entry.model_version == champion and entry.commit), None)
-        name, commit = (version.name, version.commit) if version else (None, commit)
-        found = Intent(new_id(), "found", champion, name, commit, who=who, why=why)
-        entries.append(_tell(ledger, found, {"since": since, "bento": live.champion.digest, "replaced": told.version if told else None}))
-        say(f"{champion} is live, and the ledger did not know: told as found")
+    change = untold(ledger, live, intent, who=who, why=why)
+    if change is not None:
+        told = _told(ledger)
+        facts = {"since": datetime.fromisoformat(live.since).timestamp(), "replaced": told.version if told else None}
+        if change.event == "found":
+            entries.append(_tell(ledger, change, {**facts, "bento": live.champion.digest}))
+            say(f"{change.model_version} is live, and the ledger did not know: told as found")
+        else:
+            entries.append(_tell(ledger, change, {**change.facts, "change": change.change, **facts}))
     for entry in entries:
         title, body = f"{entry.version or entry.model_version} is live", f"{entry.event} by {entry.who}: {entry.why}"
         later.append(partial(announce, ledger, title, body, say))
-    if intent is None or wanted or intents().age() > SECONDS:
+    if intent is None or intent.model_version == live.champion.version or intents().age() > SECONDS:
         intents().clear()  # a younger one may still come true: the service finishes what it was asked by a process that is gone
     return entries
+
+
+def untold(ledger: Ledger, live: Live, intent: Intent | None, *, who: str = UNKNOWN, why: str = NOTICED) -> Intent | None:
+    """Return the change that made live what is live, where no line tells of it yet: as it was announced, or else as found."""
+    told, champion = _told(ledger), live.champion.version
+    wanted = intent is not None and intent.model_version == champion
+    known = told is not None and told.model_version == champion and told.since >= datetime.fromisoformat(live.since).timestamp()
+    if told is not None and told.commit is None and intent is not None and wanted and intent.commit:
+        known = False  # it was live before it had a commit
+    if known:
+        return None
+    version = version_of_model(ledger, champion)
+    if intent is not None and wanted:
+        if intent.commit is None and version is not None:  # it was written where the registry could not be asked
+            return replace(intent, version=version.name, commit=version.commit)
+        return intent
+    # Made live by a release that nobody waited for to its end: it has no name yet, and gets one with its line.
+    commit = next((entry.commit for entry in reversed(ledger.read()) if entry.model_version == champion and entry.commit), None)
+    name, commit = (version.name, version.commit) if version else (None, commit)
+    return Intent(new_id(), "found", champion, name, commit, who=who, why=why)
+
+
+def commit_untold(ledger: Ledger) -> str | None:
+    """Return the commit that is live here, but not told of yet: tags may name it before the ledger does. None where nobody can say."""
+    with suppress(EvergreenError):  # a damaged ledger or pointer
+        live = Place(HOME).read()
+        change = untold(ledger, live, intents().read()) if live else None
+        return change.commit if change else None
+    return None
+
+
+def _told(ledger: Ledger) -> Entry | None:
+    return next((entry for entry in reversed(ledger.read()) if entry.event in GOES_LIVE), None)
 
 
 def announce(ledger: Ledger, title: str, body: str, say: Say) -> None:

@@ -1,6 +1,7 @@
 """`evergreen ledger`, `who-was-live` and `versions`, as a person would use them."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from evergreen.release.registry import Registry
 from evergreen.release.signing import create_key
 from flows.__main__ import main
 from flows.releasing import ledger as module
+from flows.releasing import settle
 from tests.project_factories import git
 from tests.registry_factories import candidate, checkout, repository
 
@@ -25,6 +27,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(module, "SIGNING", tmp_path / "signing")
     monkeypatch.setattr(module, "TRUSTED", tmp_path / "trusted")
     monkeypatch.setattr(module, "MEMORY", tmp_path / "signing" / "ledger.json")
+    monkeypatch.setattr(settle, "HOME", tmp_path / "home")
+    monkeypatch.setattr(settle, "STATE", tmp_path / "home" / "release")
     root = repository(tmp_path / "project")
     monkeypatch.chdir(root)
     return root
@@ -97,6 +101,21 @@ def test_lines_cut_off_the_end_are_missed(project: Path, capsys: pytest.CaptureF
     head = ledger.registry.head()
     git(project, "-c", "core.hooksPath=/dev/null", "update-ref", "refs/heads/evergreen/models", f"{head}~2")
     assert "line 8: it was written here, but is gone; the ledger ends at line" in failed(capsys, "ledger", "verify")
+
+
+def test_tags_that_say_another_version_is_live_are_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    registry = history(project).registry
+    main(["ledger", "verify"])
+    assert "the tags agree with them" in capsys.readouterr().out
+    shutil.rmtree(project / ".git" / "hooks")
+    old = registry.find("v1.0.0")
+    git(project, "tag", "--force", "--annotate", "--message=x", "model#prod#2", old.commit)
+    git(project, "tag", "--annotate", "--message=x", "model#prod#3", old.commit)
+    assert registry.live() == old
+    said = failed(capsys, "ledger", "verify")
+    assert f"tag model#prod#2: it points to {old.commit[:12]}, but line 6 says that v1.1.0 went live" in said
+    assert "tag model#prod#3: no line of the ledger tells of it" in said
+    assert "git tag -d model#prod#3" in said
 
 
 def test_a_line_put_in_by_another_key_is_named_unless_that_key_is_trusted(

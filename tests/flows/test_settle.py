@@ -5,6 +5,7 @@ import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from evergreen.errors import RegistryError, ReleaseError
 from evergreen.release.live import Place
 from evergreen.release.registry import Registry
+from evergreen.release.signing import read_trusted
 from flows import release
 from flows.bridge import remote
 from flows.releasing import ledger as ledger_module
@@ -27,6 +29,12 @@ __all__ = ["commits", "home", "project", "template"]
 
 class Killed(BaseException):
     """The process ends here."""
+
+
+def sound_until_told(root: Path, home: Path) -> bool:
+    """Say whether tags and ledger agree but for what has happened and is still to be told of, as `evergreen ledger verify` asks."""
+    ledger = ledger_module.opened(root)
+    return ledger.verify(read_trusted(home / "signing"), partial(settle.commit_untold, ledger)) == []
 
 
 @pytest.mark.parametrize("point", ["sign", "intent", "swap", "name", "assign", "append"])
@@ -55,6 +63,7 @@ def test_a_release_killed_at_any_step_is_told_to_its_end_by_the_next_run(
         patch.setattr(*at, killed)
         with pytest.raises(Killed):
             released(project, commits[1], who="Bob")
+    assert sound_until_told(project, home)
     settle.settle(project, say=quiet)
     assert sound(project, home)
     done = point in ("swap", "name", "assign", "append")
@@ -69,6 +78,46 @@ def test_a_release_killed_at_any_step_is_told_to_its_end_by_the_next_run(
     assert len(registry.git.tags("model#prod#*")) == 2
     assert list((home / "release" / "bento").iterdir()) == []
     assert sound(project, home)
+
+
+@pytest.mark.parametrize("point", ["assign", "append"])
+def test_going_back_killed_beside_its_tag_is_sound_and_a_forged_tag_then_is_not(
+    project: Path, home: Path, commits: list[str], point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    released(project, commits[0])
+    released(project, commits[1])
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(*{"assign": (Registry, "assign"), "append": (settle.Ledger, "append")}[point], killed)
+        release.roll_back(project, who="Bob", why="complaints", say=quiet)
+    assert sound_until_told(project, home)
+    assert sound(project, home) == (point == "assign")  # for whoever does not know what is live, a tag is there before its line
+    registry = ledger_module.opened(project).registry
+    registry.assign(registry.find("v1.1.0"))
+    assert not sound_until_told(project, home)
+
+
+def test_what_was_changed_by_hand_and_is_not_found_yet_is_sound(project: Path, home: Path, commits: list[str]) -> None:
+    released(project, commits[0])
+    released(project, commits[1])
+    place = Place(home)
+    pointer = place.read()
+    assert pointer is not None
+    for _ in range(3):
+        pointer = pointer.rolled_back()
+        place.write(pointer)
+        assert sound_until_told(project, home)
+        assert len(settle.settle(project, say=quiet)) == 1
+        assert sound(project, home)
+    place.write(release._admitted(place, bento_folder(home / "unknown", threshold=0.33)))  # no version of the registry
+    assert sound_until_told(project, home)
+    settle.settle(project, say=quiet)
+    place.write(pointer)
+    settle.settle(project, say=quiet)  # what the tags say already: told once more, without a tag
+    assert sound(project, home)
+    assert len(ledger_module.opened(project).registry.git.tags("model#prod#*")) == 5
 
 
 def test_a_swap_that_is_refused_leaves_no_name_that_the_ledger_does_not_know(

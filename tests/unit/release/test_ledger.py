@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +14,7 @@ import pytest
 from evergreen.errors import RegistryError
 from evergreen.release.ledger import LEDGER, Entry, Ledger
 from evergreen.release.registry import Registry
-from evergreen.release.signing import create_key
+from evergreen.release.signing import create_key, read_trusted
 from tests.project_factories import git, parents
 from tests.registry_factories import candidate, checkout, faults, repository, signed_ledger
 
@@ -35,6 +37,8 @@ def lived(ledger: Ledger, *since: float) -> list[Entry]:
     entries = [ledger.append("candidate", who="retrain", why="drift", commit=made, model_version="abc", lands=made)]
     for moment in since:
         version = ledger.registry.register(made, model_version="abc")
+        if ledger.registry.live() != version:
+            ledger.registry.assign(version)
         facts = {"since": moment}
         told = {"version": version.name, "model_version": "abc", "commit": made}
         entries.append(ledger.append("promotion", who="Ada", why=f"at {moment}", facts=facts, **told))
@@ -169,6 +173,101 @@ def test_tags_and_ledger_that_do_not_agree_are_named(ledger: Ledger, keys: Path)
     assert [words.partition(" says")[0] for words in faults(ledger, keys)] == [f"tag model@v1.0.0: it points to {other[:12]}, but line 2"]
     git(root, *hooks, "tag", "--delete", "model@v1.0.0")
     assert faults(ledger, keys) == ["tag model@v1.0.0: it is gone, but line 2 names it"]
+
+
+@pytest.fixture
+def history(ledger: Ledger) -> list[str]:
+    """Two versions live one after the other, and back again; return the commits of their assignments."""
+    commits = [candidate(ledger.registry, number) for number in (1, 2)]
+    for commit, event in ((commits[0], "promotion"), (commits[1], "promotion"), (commits[0], "rollback")):
+        version = ledger.registry.register(commit, model_version=commit[:8])
+        ledger.registry.assign(version)
+        told = {"version": version.name, "model_version": version.model_version, "commit": commit}
+        ledger.append(event, who="Ada", why="so", lands=None if ledger.registry.head() else commit, **told)  # type: ignore[arg-type]
+    return [commits[0], commits[1], commits[0]]
+
+
+def in_shell(root: Path, command: str) -> None:
+    """Do what a message says, where hooks do not hinder."""
+    shutil.rmtree(root / ".git" / "hooks", ignore_errors=True)
+    subprocess.run(command, shell=True, cwd=root, check=True, capture_output=True)
+
+
+def put_right(ledger: Ledger, told: list[str]) -> None:
+    """Do all that the faults say is to be done."""
+    for fault in told:
+        in_shell(ledger.registry.git.root, re.split("take it away: |to put it back: ", fault)[1])
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("git tag -f -a -m x model#prod#2 {0}", ["model#prod#2: it points to {0:.12}, but line 2 says that v1.1.0 went live"]),
+        ("git tag -f model#prod#2 {0}", ["model#prod#2: it points to {0:.12}, but line 2 says that v1.1.0 went live"]),
+        ("git tag -f model#prod#2 {1}", ["model#prod#2: it is a bare name, which DVC does not see"]),
+        ("git tag -d model#prod#2", ["model#prod#2: it is gone, but line 2 says that v1.1.0 went live"]),
+        ("git tag -d model#prod#3", ["model#prod#3: it is gone, but line 3 says that v1.0.0 went live"]),
+        ("git tag -a -m x model#prod#4 {1}", ["model#prod#4: no line of the ledger tells of it"]),
+        ("git tag model#prod#4 {1}", ["model#prod#4: no line of the ledger tells of it"]),
+        ("git tag -a -m x model#prod#0 {1}", ["model#prod#0: no line of the ledger tells of it"]),
+        ("git tag -a -m x model#prod {1}", ["model#prod: no line of the ledger tells of it"]),
+        ("git tag -a -m x model#prod!#4 {1}", ["model#prod!#4: no line of the ledger tells of it"]),
+        ("git tag -a -m x model#prod#03 {1}", ["model#prod#03: no line of the ledger tells of it"]),
+        (
+            "git tag -f -a -m x model#prod#3 {1} && git tag -a -m x model#prod#4 {1}",
+            ["model#prod#3: it points to {1:.12}, but line 3 says that v1.0.0", "model#prod#4: no line of the ledger tells of it"],
+        ),
+        (
+            "GIT_COMMITTER_DATE=2099-01-01T00:00:00Z git tag -f -a -m x model#prod#2 {1}",
+            ["model#prod#2: model#prod#2 is not dated before model#prod#3, and DVC goes by the dates"],
+        ),
+    ],
+    ids=[
+        "moved", "moved, bare", "bare", "removed", "removed, the newest", "forged", "forged, bare", "forged, below all", "without a number",
+        "taken back", "a number twice", "moved and forged", "dated anew",
+    ],
+)  # fmt: skip
+def test_an_assignment_that_is_not_what_the_ledger_tells_is_named_with_what_puts_it_right(
+    ledger: Ledger, keys: Path, history: list[str], command: str, expected: list[str]
+) -> None:
+    assert faults(ledger, keys) == []
+    in_shell(ledger.registry.git.root, command.format(*history))
+    found = faults(ledger, keys)
+    assert len(found) == len(expected)
+    for fault, words in zip(found, expected, strict=True):
+        assert fault.startswith(f"tag {words.format(*history)}")
+    put_right(ledger, found)
+    assert faults(ledger, keys) == []
+    assert ledger.registry.live() == ledger.registry.find("v1.0.0")
+    dated = sorted(ledger.registry.git.tags("model#prod#*"), key=lambda tag: tag.time)
+    assert [tag.name for tag in dated] == ["model#prod#1", "model#prod#2", "model#prod#3"]
+
+
+def test_what_is_live_and_still_to_be_told_of_is_no_fault_and_anything_else_is(ledger: Ledger, keys: Path, history: list[str]) -> None:
+    registry = ledger.registry
+    commit = candidate(registry, 3)
+    version = registry.register(commit, model_version="new")
+    trusted = read_trusted(keys)
+    assert ledger.verify(trusted, lambda: commit) == []
+    registry.assign(version)
+    assert ledger.verify(trusted, lambda: commit) == []
+    assert [words.partition(": ")[0] for words in ledger.verify(trusted)] == ["tag model@v1.2.0", "tag model#prod#4"]
+    assert [words.partition(": ")[0] for words in ledger.verify(trusted, lambda: history[1])] == ["tag model@v1.2.0", "tag model#prod#4"]
+    registry.assign(registry.find("v1.1.0"))
+    assert [words.partition(": ")[0] for words in ledger.verify(trusted, lambda: commit)] == ["tag model#prod#5"]
+
+
+def test_a_line_that_is_written_while_tags_are_looked_at_is_no_fault(ledger: Ledger, keys: Path, history: list[str]) -> None:
+    def meanwhile() -> None:
+        if len(ledger.read()) == len(history):
+            version = ledger.registry.register(candidate(ledger.registry, 3), model_version="new")
+            ledger.registry.assign(version)
+            ledger.append("promotion", who="Bob", why="meanwhile", version=version.name, commit=version.commit)
+
+    before = ledger.registry.assignments
+    ledger.registry.assignments = lambda *given: (meanwhile(), before(*given))[1]  # type: ignore[method-assign]
+    assert faults(ledger, keys) == []
+    assert len(ledger.read()) == 4
 
 
 def test_many_processes_append_at_once_and_no_line_is_lost(ledger: Ledger, keys: Path) -> None:

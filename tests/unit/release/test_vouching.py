@@ -55,6 +55,15 @@ def test_another_versions_moved_tag_is_only_told(registry: Registry, tmp_path: P
     assert len(notes) == 1 and f"of another version: tag model@{second}: it is gone" in notes[0]
 
 
+def test_a_forged_word_on_what_is_live_is_only_told(registry: Registry, tmp_path: Path) -> None:
+    name = released(registry, signed_ledger(registry, tmp_path / "keys"))
+    version, trusted = registry.find(name), read_trusted(tmp_path / "keys")
+    registry.assign(version)
+    (note,) = vouched(registry, version, trusted)
+    assert note.startswith("of what is live: tag model#prod#1: no line of the ledger tells of it")
+    assert vouched(registry, version, trusted, lambda: version.commit) == []
+
+
 @pytest.mark.parametrize("trusting", [True, False])
 def test_a_changed_line_is_refused_with_and_without_keys(registry: Registry, tmp_path: Path, trusting: bool) -> None:
     ledger = signed_ledger(registry, tmp_path / "keys")
