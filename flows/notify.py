@@ -32,11 +32,12 @@ def _tell(addresses: list[str], event: Event, title: str, body: str, say: Say) -
     # It logs addresses that it cannot read, secrets and all.
     logging.getLogger("apprise").disabled = True
     kind = apprise.NotifyType.FAILURE if event == "failure" else apprise.NotifyType.INFO
+    words = apprise.NotifyFormat.TEXT  # else an e-mail takes it for HTML, and a < or a new line is lost
     taken: list[int] = []
 
     def send(number: int, address: str) -> None:
         one = apprise.Apprise()
-        if one.add(address) and one.notify(title=f"Evergreen: {title}", body=body, notify_type=kind):
+        if one.add(address) and one.notify(title=f"Evergreen: {title}", body=body, notify_type=kind, body_format=words):
             taken.append(number)
 
     # Each by itself and not waited for beyond SECONDS: one that hangs keeps neither the others nor the run.
