@@ -12,6 +12,7 @@ from typing import Any
 from rich.padding import Padding
 from rich.text import Text
 
+from demo.caller import Caller
 from demo.customers import GROUPS, Message, Sent, Service, read, windows
 from demo.outcome import compared
 from demo.prefect_api import Prefect
@@ -27,6 +28,7 @@ LATE = 1  # windows after which the right teams are known
 SECONDS_TO_COME_UP = 240
 SECONDS_TO_TRAIN = 1800
 SECONDS_TO_LOOK = 300
+SECONDS_TO_ANSWER = 60
 SECONDS_TO_BEGIN = 60  # from an alert to the run that it starts
 
 
@@ -39,6 +41,7 @@ class Story:
         self.prefect: Prefect | None = None
         self.sent: list[list[Sent]] = []
         self.labelled = 0
+        self.asked_until: float | None = None  # when the customer who asked during the retraining had the last answer
         self.held: Entry | None = None  # the candidate that the gate held back
 
     def play(self, *, stay: bool) -> None:
@@ -106,10 +109,14 @@ class Story:
 
     def _retrained(self, run: str, first: str) -> str:
         """Wait for the retraining; return the version it made. Where the gate held it back, `first` stays live."""
-        ended = self._watched(run, "retraining", SECONDS_TO_TRAIN)
-        if ended["state_name"] == "Promote":
-            version = self._live_other_than(first)
-            self.screen.say(f"model {version} has won against {first} on the same rows, and answers since; no request was dropped")
+        with Caller(self._address(), [item.message for part in self.sent for item in part]) as caller:
+            ended = self._watched(run, "retraining", SECONDS_TO_TRAIN)
+            version = self._live_other_than(first) if ended["state_name"] == "Promote" else first
+            self._until(lambda: caller.last == version, SECONDS_TO_ANSWER, f"nobody is answered by {version}", None)
+        self.asked_until = caller.ended
+        self.screen.say(caller.words())
+        if version != first:
+            self.screen.say(f"model {version} has won against {first} on the same rows, and answers since")
             return version
         self.held = self.record.candidate(self.project.root)
         self.screen.say(
@@ -121,8 +128,8 @@ class Story:
         other = first if self.held is None else str(self.project.bring("build/bento", self.held.commit or ""))
         self.screen.say(self.project.evergreen("shadow", other).splitlines()[-1].strip(), "dim")
         before = len(self.sent)
-        for part in parts:
-            self._window(part)
+        for place, part in enumerate(parts):
+            self._window(part, since=None if place else self.asked_until)  # the customer of the retraining is not of the traffic
         return [item for part in self.sent[before:] for item in part]
 
     def _outcome(self, later: Sequence[Sent], first: str, second: str) -> None:
@@ -167,14 +174,17 @@ class Story:
 
     # Steps
 
-    def _window(self, part: Sequence[Message]) -> str:
-        """Send two weeks of messages, tell the teams of earlier ones, let the monitor look; return what was decided."""
+    def _window(self, part: Sequence[Message], *, since: float | None = None) -> str:
+        """Send two weeks of messages, tell the teams of earlier ones, let the monitor look; return what was decided.
+
+        The monitor looks at what was answered since its last look, or since another time.
+        """
         service = Service(self._address())
         days = f"{part[0].day:%d %b} – {part[-1].day:%d %b}"
         with self.screen.counting(days, len(part)) as one:
             self.sent.append(service.send(part, one))
         self._label(len(self.sent) - LATE)
-        run = self._prefect().start("monitor/monitor")
+        run = self._prefect().start("monitor/monitor", {} if since is None else {"since": since})
         with self.screen.waiting(f"{days}: the monitor looks") as show:
             ended = self._prefect().watch(run, show, SECONDS_TO_LOOK)
         if ended["state_type"] != "COMPLETED":
