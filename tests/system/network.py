@@ -39,6 +39,8 @@ def _namespace() -> tuple[str, ...]:
 
 
 NO_NETWORK = _namespace()
+# After NO_NETWORK, before a command whose processes talk to one another: a namespace begins with its loopback device down.
+LOOPBACK_UP = ("sh", "-c", 'ip link set lo up && exec "$@"', "sh")
 
 
 def guarded(project: Path) -> dict[str, str]:
