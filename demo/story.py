@@ -59,7 +59,7 @@ class Story:
             later = self._later(rest, first)
         with self.screen.chapter("Was it worth it?"):
             self._outcome(later, first, second)
-        self._places(second)
+        self._places(second if self.held is None else first)
         if stay:
             self.screen.say("All of it still runs. Look around; Ctrl-C ends it.", "bold")
             assert self.up is not None
@@ -149,7 +149,7 @@ class Story:
         if power:
             self.screen.say(str(power["words"]), "dim")
 
-    def _places(self, second: str) -> None:
+    def _places(self, live: str) -> None:
         root, home = self.project.root, self.project.home
         places = (
             (
@@ -159,7 +159,7 @@ class Story:
             ),
             ("windows, drift, quality", str(home / "monitor" / "index.html"), "open it in a browser"),
             ("Prefect's pages", self._prefect().api.removesuffix("/api"), "runs, their steps and artifacts, while `evergreen up` runs"),
-            ("the dossier", f"{self._address()}/card", f"of {second}"),
+            ("the dossier", f"{self._address()}/card", f"of {live}"),
             ("versions in git", "git log --graph --decorate evergreen/models", "each pins data, code, parameters and outputs"),
             ("rebuild one", "evergreen reproduce v1.0.0", "from its record, and compare every hash"),
             ("a second turn", 'evergreen retrain --force --why "the labels of winter"', "with all labels told by now; about 6 minutes"),
