@@ -25,7 +25,7 @@ PATIENCE = 30.0  # seconds, the service's own limit (package.timeout), after whi
 
 
 class Caller:
-    """Asks in the background while its block lasts: the messages that were answered before, again and again, never one a second time."""
+    """Asks in the background while its block lasts, the messages of before in turn; a request that fails is counted, not made again."""
 
     def __init__(self, address: str, messages: Sequence[Message], *, every: float = EVERY) -> None:
         self.host, self.every = urlsplit(address).netloc, every
